@@ -1,0 +1,2 @@
+//! The compcache command.
+fn main() {}
