@@ -1,0 +1,302 @@
+//! Compaction: objects are packed towards the start of the logical space, a few a step.
+//!
+//! ```text
+//!            cursor                 scan
+//!  [A][B][C] |.... free ... (holes) | [D][E]...[F][G]
+//!            ^-- D goes here next --'
+//! ```
+//!
+//! Everything between `cursor` and `scan` is free or a hole. A step takes the object at `scan`,
+//! moves it to `cursor` (in place if the two overlap) and goes on behind it. Where the cursor
+//! reaches a hole, the hole is backed; as many pages as are passed become free behind the
+//! object, so a pass ends with every object packed and nothing but whole pages given back. An
+//! object that somebody holds stays where it is, and the cursor goes on behind it.
+//!
+//! Because objects cross pages freely any object can move to any place: there is no search for
+//! a free block that fits, and a pass always gets to a space without gaps. A step is bounded by
+//! its budget; between two steps anything may be allocated and freed.
+
+use crate::arena::Arena;
+use crate::entry::{self, Meaning, Object, Word};
+use crate::frames::Frames;
+use crate::source::PageSource;
+use crate::space::{Header, PageTable, Space};
+
+/// A pool under this many pages is left alone.
+const PAGES_MIN: u32 = 16;
+/// Compaction starts when free bytes are more than 1/16 of the pages' ...
+const START_SHARE: u64 = 16;
+/// ... and stops when they are less than 1/40.
+const STOP_SHARE: u64 = 40;
+
+/// How much one step may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Objects that may be moved.
+    pub(crate) objects: u32,
+    /// Blocks and holes that may be passed over.
+    pub(crate) looks: u32,
+}
+
+impl Budget {
+    /// A step beside an operation of the user: `objects` moved.
+    pub(crate) const fn step(objects: u32) -> Self {
+        Self {
+            objects,
+            looks: 16 * objects,
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The budget is used up; there is more.
+    More,
+    /// The pass came to the end of the space (or to what cannot be moved).
+    Done,
+}
+
+impl Arena {
+    /// Whether so much is free in the pages that compaction should start.
+    pub(crate) fn wants_compaction<S: PageSource>(&self) -> bool {
+        self.free_exceeds::<S>(START_SHARE)
+    }
+
+    /// Whether compaction that has started should go on.
+    pub(crate) fn compaction_pays<S: PageSource>(&self) -> bool {
+        self.free_exceeds::<S>(STOP_SHARE)
+    }
+
+    #[inline]
+    fn free_exceeds<S: PageSource>(&self, share: u64) -> bool {
+        let page = u64::from(Space::page_granules::<S>());
+        self.space.backed >= PAGES_MIN
+            && self.space.free_granules::<S>() * share > u64::from(self.space.backed) * page
+    }
+
+    /// The next step begins a new pass.
+    pub(crate) fn restart_pass(&mut self) {
+        self.space.cursor = 0;
+        self.space.scan = 0;
+    }
+
+    /// Moves objects until the budget is used up or the pass is done.
+    pub(crate) fn compact_step<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        mut budget: Budget,
+    ) -> Step {
+        while budget.looks > 0 && budget.objects > 0 {
+            budget.looks -= 1;
+            let end = self.space.end.saturating_mul(Space::page_granules::<S>());
+            if self.space.cursor >= end || self.space.scan >= end {
+                self.space.cursor = 0;
+                self.space.scan = 0;
+                return Step::Done;
+            }
+            if self.space.scan <= self.space.cursor {
+                self.advance_cursor(frames);
+            } else {
+                match self.look::<S>(frames) {
+                    Look::Passed => {}
+                    Look::Moved => budget.objects -= 1,
+                    Look::NoPage => {
+                        self.space.cursor = 0;
+                        self.space.scan = 0;
+                        return Step::Done;
+                    }
+                }
+            }
+        }
+        Step::More
+    }
+
+    /// The cursor stands on a block or at a hole: go on to the first free block, and let `scan`
+    /// begin behind it.
+    fn advance_cursor<S: PageSource>(&mut self, frames: Frames<'_, S>) {
+        let space = &mut self.space;
+        if let Some(next) = skip_hole(space, frames, space.cursor) {
+            space.cursor = next;
+            space.scan = next;
+            return;
+        }
+        match space.header(frames, space.cursor) {
+            Header::Free { granules } => space.scan = space.cursor + granules,
+            Header::Used { owner, .. } => {
+                let granules = self.granules_of(frames, owner);
+                self.space.cursor = self.space.cursor.saturating_add(granules);
+                self.space.scan = self.space.cursor;
+            }
+        }
+    }
+
+    /// Looks at what stands at `scan`, and moves it if it is an object that nobody holds.
+    fn look<S: PageSource>(&mut self, frames: Frames<'_, S>) -> Look {
+        let scan = self.space.scan;
+        if let Some(next) = skip_hole(&self.space, frames, scan) {
+            self.space.scan = next;
+            return Look::Passed;
+        }
+        let owner = match self.space.header(frames, scan) {
+            Header::Free { granules } => {
+                self.space.scan = scan + granules;
+                return Look::Passed;
+            }
+            Header::Used { owner, .. } => owner,
+        };
+        let Some(cell) = self.entry(frames, owner) else {
+            return Look::NoPage;
+        };
+        let word = entry::read(cell);
+        let Meaning::Object(object) = word.meaning() else {
+            return Look::NoPage;
+        };
+        debug_assert_eq!(object.offset, scan);
+        if word.is_locked() {
+            self.space.cursor = scan + object.granules();
+            self.space.scan = self.space.cursor;
+            return Look::Passed;
+        }
+        let to = self.space.cursor;
+        if !self.space.relocate(frames, object, owner, to) {
+            return Look::NoPage;
+        }
+        entry::set_unlocked(
+            cell,
+            Word::object(Object {
+                offset: to,
+                ..object
+            }),
+        );
+        self.moved += 1;
+        Look::Moved
+    }
+
+    /// Granules of the block that entry `owner` owns.
+    fn granules_of<S: PageSource>(&self, frames: Frames<'_, S>, owner: u32) -> u32 {
+        let word = self
+            .entry(frames, owner)
+            .map_or(Word::NOTHING, |cell| entry::read(cell));
+        match word.meaning() {
+            Meaning::Object(object) => object.granules(),
+            _ => u32::MAX,
+        }
+    }
+}
+
+enum Look {
+    Passed,
+    Moved,
+    /// No page for a hole that has to be backed.
+    NoPage,
+}
+
+/// If a hole begins at `offset`: where to go on looking.
+fn skip_hole<S: PageSource>(space: &Space, frames: Frames<'_, S>, offset: u32) -> Option<u32> {
+    let page_len = Space::page_granules::<S>();
+    let page = offset / page_len;
+    if offset % page_len != 0 || space.is_backed(frames, page) {
+        return None;
+    }
+    let leaf_len = PageTable::leaf_len::<S>();
+    let next = match space.table.leaf_frame(frames, page / leaf_len) {
+        Some(_) => page + 1,
+        None => (page / leaf_len + 1) * leaf_len,
+    };
+    Some(next.min(space.end) * page_len)
+}
+
+impl Space {
+    /// Moves the block of `object`, which stands at `scan`, to `to`, the cursor. False if a hole
+    /// there could not be backed; then nothing has changed.
+    ///
+    /// ```text
+    ///  contiguous   to                    from       stop
+    ///               [F .................. ][object][tail]
+    ///
+    ///  with holes   to      gap       back    from       stop
+    ///               [F ... ] . holes . [R ... ][object][tail]      F or R may be empty
+    /// ```
+    fn relocate<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        object: Object,
+        owner: u32,
+        to: u32,
+    ) -> bool {
+        let page_len = Self::page_granules::<S>();
+        let (from, granules) = (object.offset, object.granules());
+        let dest_end = to + granules;
+        let front = self.free_at(frames, to).unwrap_or(0);
+        // First page without a frame, and first page behind the holes: equal if there are none.
+        let gap = (to + front).div_ceil(page_len);
+        let back = if to + front == from {
+            gap
+        } else {
+            from / page_len
+        };
+        let backed_to = dest_end.div_ceil(page_len).clamp(gap, back);
+        if !self.back_holes(frames, gap, backed_to) {
+            return false;
+        }
+        if front > 0 {
+            self.unlink(frames, to, front);
+        }
+        if gap < back && back * page_len < from {
+            self.unlink(frames, back * page_len, from - back * page_len);
+        }
+        let mut stop = from + granules;
+        if let Some(tail) = self.free_at(frames, stop) {
+            self.unlink(frames, stop, tail);
+            stop += tail;
+        }
+        self.copy_block(frames, from, to, granules);
+        self.set_used(frames, to, owner);
+        self.cursor = dest_end;
+        self.scan = stop;
+        if backed_to == back {
+            self.make_free(frames, dest_end, stop);
+            return true;
+        }
+        // Holes are left between the object's new end and its old place.
+        let front_end = backed_to * page_len;
+        if dest_end < front_end {
+            self.make_free(frames, dest_end, front_end);
+        } else {
+            self.set_prev_free(frames, front_end, false);
+        }
+        self.make_free(frames, back * page_len, stop);
+        true
+    }
+
+    /// Backs the holes `first..last`. On failure nothing has changed.
+    fn back_holes<S: PageSource>(&mut self, frames: Frames<'_, S>, first: u32, last: u32) -> bool {
+        for page in first..last {
+            if self.back_hole(frames, page).is_err() {
+                for undo in first..page {
+                    self.unback(frames, undo);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Copies a block to a lower offset; the two may overlap.
+    fn copy_block<S: PageSource>(&self, frames: Frames<'_, S>, from: u32, to: u32, granules: u32) {
+        let page_len = Self::page_granules::<S>();
+        let mut done = 0;
+        while done < granules {
+            let (source, dest) = (from + done, to + done);
+            let room = page_len - (source % page_len).max(dest % page_len);
+            let len = room.min(granules - done);
+            frames.copy(
+                self.locate(frames, source),
+                self.locate(frames, dest),
+                len as usize * 4,
+            );
+            done += len;
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Access to the bytes of taken frames: the one place of the allocator that touches raw memory.
+//!
+//! Everything above works with [`FrameId`]s and byte positions. Positions are cut to the page
+//! and aligned here, so a wrong one reads the wrong word of one of our frames but never leaves
+//! it. What makes this sound is an invariant of the crate: a `FrameId` that reaches this module
+//! came from [`Frames::take`] of the same source and was not given back since (page table and
+//! directories forget a frame before they give it back).
+
+use crate::source::{FrameId, PageSource};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Why no frame could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakeError {
+    /// The source is empty.
+    OutOfPages,
+    /// The pool's own limit.
+    Limit,
+}
+
+/// Frames taken by all arenas of a pool, and how many it may take.
+#[derive(Debug)]
+pub(crate) struct Account {
+    used: AtomicUsize,
+    used_max: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+impl Account {
+    pub(crate) const fn new() -> Self {
+        Self {
+            used: AtomicUsize::new(0),
+            used_max: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    /// Frames taken now.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// The most frames taken at once since the last reset of this mark.
+    pub(crate) fn used_max(&self) -> usize {
+        self.used_max.load(Relaxed)
+    }
+
+    /// Starts the mark again from what is taken now.
+    pub(crate) fn reset_used_max(&self) {
+        self.used_max.store(self.used(), Relaxed);
+    }
+
+    /// Most frames that may be taken.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    /// Changes the limit. What is taken already stays taken.
+    pub(crate) fn set_limit(&self, frames: usize) {
+        self.limit.store(frames, Relaxed);
+    }
+}
+
+/// A source with the account of what was taken from it.
+pub(crate) struct Frames<'s, S> {
+    source: &'s S,
+    account: &'s Account,
+}
+
+impl<S> Clone for Frames<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Frames<'_, S> {}
+
+impl<'s, S: PageSource> Frames<'s, S> {
+    const ALIGNED_WORD: usize = S::PAGE_SIZE - 4;
+    const ALIGNED_ENTRY: usize = S::PAGE_SIZE - 8;
+
+    pub(crate) fn new(source: &'s S, account: &'s Account) -> Self {
+        const {
+            assert!(
+                S::PAGE_SIZE == 4096 || S::PAGE_SIZE == 16384 || S::PAGE_SIZE == 65536,
+                "pages of 4, 16 or 64 KiB"
+            );
+        }
+        Self { source, account }
+    }
+
+    /// Takes a frame within the limit; its content is unspecified.
+    pub(crate) fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, TakeError> {
+        let now = self.account.used.fetch_add(1, Relaxed) + 1;
+        if now > self.account.limit() {
+            self.account.used.fetch_sub(1, Relaxed);
+            return Err(TakeError::Limit);
+        }
+        match self.source.take(wanted) {
+            Ok(frame) => {
+                self.account.used_max.fetch_max(now, Relaxed);
+                Ok(frame)
+            }
+            Err(_) => {
+                self.account.used.fetch_sub(1, Relaxed);
+                Err(TakeError::OutOfPages)
+            }
+        }
+    }
+
+    /// Takes a frame and clears it.
+    pub(crate) fn take_zeroed(&self) -> Result<FrameId, TakeError> {
+        let frame = self.take(None)?;
+        // SAFETY: just taken, so PAGE_SIZE bytes that are ours alone.
+        unsafe { self.source.address(frame).write_bytes(0, S::PAGE_SIZE) };
+        Ok(frame)
+    }
+
+    /// Gives a frame back. The caller has removed it from every table.
+    pub(crate) fn give_back(&self, frame: FrameId) {
+        // SAFETY: invariant of the crate (module text): taken here, and forgotten by the caller.
+        unsafe { self.source.give_back(frame) };
+        self.account.used.fetch_sub(1, Relaxed);
+    }
+
+    /// The 4-byte word at `byte`.
+    #[inline]
+    pub(crate) fn load(&self, frame: FrameId, byte: usize) -> u32 {
+        // SAFETY: 1. the frame is taken, so the page is ours to read; 2. the mask keeps the
+        // position inside it and aligned; 3. metadata words are accessed under the arena's
+        // lock only, and no payload reference covers one.
+        unsafe {
+            self.source
+                .address(frame)
+                .add(byte & Self::ALIGNED_WORD)
+                .cast::<u32>()
+                .read()
+        }
+    }
+
+    /// Sets the 4-byte word at `byte`.
+    #[inline]
+    pub(crate) fn store(&self, frame: FrameId, byte: usize, value: u32) {
+        // SAFETY: as in `load`.
+        unsafe {
+            self.source
+                .address(frame)
+                .add(byte & Self::ALIGNED_WORD)
+                .cast::<u32>()
+                .write(value)
+        }
+    }
+
+    /// The 8-byte entry at `byte`, shared with every thread that holds a lock on it.
+    #[inline]
+    pub(crate) fn entry(&self, frame: FrameId, byte: usize) -> &'s AtomicU64 {
+        // SAFETY: 1. the frame is taken, and a leaf of entries is given back only when none of
+        // them is in use or locked, so the reference does not outlive it where it is kept;
+        // 2. the mask keeps it inside and aligned to 8; 3. entries are only accessed as atomics
+        // once the leaf is in the tree.
+        unsafe {
+            &*self
+                .source
+                .address(frame)
+                .as_ptr()
+                .add(byte & Self::ALIGNED_ENTRY)
+                .cast::<AtomicU64>()
+        }
+    }
+
+    /// Address of the byte at `byte` of a frame.
+    #[inline]
+    pub(crate) fn byte(&self, frame: FrameId, byte: usize) -> NonNull<u8> {
+        // SAFETY: the mask keeps the position inside the frame.
+        unsafe { self.source.address(frame).add(byte & (S::PAGE_SIZE - 1)) }
+    }
+
+    /// Moves `len` bytes between two frames (or inside one, overlapping).
+    ///
+    /// Both ranges must lie inside their frame; they are cut if they do not.
+    pub(crate) fn copy(&self, from: (FrameId, usize), to: (FrameId, usize), len: usize) {
+        let room = S::PAGE_SIZE - (from.1 & (S::PAGE_SIZE - 1)).max(to.1 & (S::PAGE_SIZE - 1));
+        let len = len.min(room);
+        // SAFETY: both ranges lie inside taken frames; the caller holds the arena's lock and
+        // moves an object whose entry is not locked into free bytes, so nobody looks at either.
+        unsafe {
+            self.byte(from.0, from.1)
+                .copy_to(self.byte(to.0, to.1), len)
+        };
+    }
+}

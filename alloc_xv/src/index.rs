@@ -1,0 +1,189 @@
+//! The two-level segregated fit index: which sizes of free block exist, and the first of each.
+//!
+//! ```text
+//!  sizes in granules of 4 bytes            second level: 32 lists each
+//!  first level 0:     1 ..    31           one exact size a list
+//!              1:    32 ..    63           one exact size a list
+//!              2:    64 ..   127           2 sizes a list
+//!              3:   128 ..   255           4
+//!              k:  32<<(k-1) .. (64<<(k-1))-1     1<<(k-1) sizes a list
+//!
+//!  first_bitmap   bit k: some list of level k is not empty
+//!  second[k]      bit j: list j of level k is not empty
+//!  heads[k][j]    offset of the first block of that list
+//! ```
+//!
+//! The links between the blocks of a list are in the blocks. Source: Masmano, Ripoll, Crespo,
+//! Real, "TLSF: a New Dynamic Memory Allocator for Real-Time Systems" (ECRTS 2004).
+
+/// Second-level lists of one first level.
+const SECOND: usize = 32;
+const SECOND_LOG2: u32 = 5;
+/// First levels: free blocks are under two pages, at most 2 * 16384 granules of a 64 KiB page.
+const FIRST: usize = 11;
+/// Biggest block the index can hold, in granules.
+pub(crate) const BLOCK_GRANULES_MAX: u32 = (1 << (FIRST as u32 - 1 + SECOND_LOG2)) - 1;
+
+/// No block.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// One list: its first and second level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Class {
+    first: usize,
+    second: usize,
+}
+
+impl Class {
+    /// The list that a free block of this size stands in.
+    #[inline]
+    pub(crate) fn of(granules: u32) -> Self {
+        let granules = granules.clamp(1, BLOCK_GRANULES_MAX);
+        let log2 = granules.ilog2();
+        if log2 < SECOND_LOG2 {
+            Self {
+                first: 0,
+                second: granules as usize,
+            }
+        } else {
+            let shift = log2 - SECOND_LOG2;
+            Self {
+                first: (shift + 1) as usize,
+                second: (granules >> shift) as usize % SECOND,
+            }
+        }
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Index {
+    first_bitmap: u32,
+    second: [u32; FIRST],
+    heads: [[u32; SECOND]; FIRST],
+}
+
+impl Index {
+    pub(crate) const fn new() -> Self {
+        Self {
+            first_bitmap: 0,
+            second: [0; FIRST],
+            heads: [[NONE; SECOND]; FIRST],
+        }
+    }
+
+    /// First block of a list.
+    #[inline]
+    pub(crate) fn head(&self, class: Class) -> Option<u32> {
+        let head = self.heads[class.first][class.second];
+        (head != NONE).then_some(head)
+    }
+
+    /// Sets the first block of a list, and the bitmaps with it.
+    #[inline]
+    pub(crate) fn set_head(&mut self, class: Class, head: u32) {
+        self.heads[class.first][class.second] = head;
+        let bit = 1 << class.second;
+        if head == NONE {
+            self.second[class.first] &= !bit;
+            if self.second[class.first] == 0 {
+                self.first_bitmap &= !(1 << class.first);
+            }
+        } else {
+            self.second[class.first] |= bit;
+            self.first_bitmap |= 1 << class.first;
+        }
+    }
+
+    /// First block of the lowest non-empty list all of whose blocks hold `granules`.
+    #[inline]
+    pub(crate) fn find(&self, granules: u32) -> Option<u32> {
+        let log2 = granules.max(1).ilog2();
+        // Round up to the next list unless `granules` is the smallest size of its own.
+        let step = if log2 > SECOND_LOG2 {
+            (1 << (log2 - SECOND_LOG2)) - 1
+        } else {
+            0
+        };
+        let rounded = granules.checked_add(step)?;
+        if rounded > BLOCK_GRANULES_MAX {
+            return None;
+        }
+        let class = Class::of(rounded);
+        let above = self.second[class.first] & (u32::MAX << class.second);
+        if above != 0 {
+            return Some(self.heads[class.first][above.trailing_zeros() as usize]);
+        }
+        let levels = self.first_bitmap & (u32::MAX << (class.first + 1));
+        if levels == 0 {
+            return None;
+        }
+        let first = levels.trailing_zeros() as usize;
+        let second = self.second[first].trailing_zeros() as usize;
+        Some(self.heads[first][second])
+    }
+
+    /// Every list, for the invariant checker.
+    pub(crate) fn classes() -> impl Iterator<Item = Class> {
+        (0..FIRST).flat_map(|first| (0..SECOND).map(move |second| Class { first, second }))
+    }
+
+    /// Whether the bitmaps agree with the heads.
+    pub(crate) fn is_consistent(&self) -> bool {
+        (0..FIRST).all(|first| {
+            let bits = (0..SECOND).fold(0, |bits, j| {
+                bits | (u32::from(self.heads[first][j] != NONE) << j)
+            });
+            bits == self.second[first] && (self.first_bitmap >> first & 1 != 0) == (bits != 0)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_cover_every_size_in_order() {
+        let mut last = Class::of(1);
+        for granules in 2..=BLOCK_GRANULES_MAX {
+            let class = Class::of(granules);
+            let (a, b) = (
+                last.first * SECOND + last.second,
+                class.first * SECOND + class.second,
+            );
+            assert!(b == a || b == a + 1, "{granules}: {last:?} then {class:?}");
+            last = class;
+        }
+        assert_eq!(
+            last,
+            Class {
+                first: FIRST - 1,
+                second: SECOND - 1
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_found_is_never_too_small() {
+        for size in [
+            1u32, 3, 4, 31, 32, 33, 63, 64, 65, 127, 128, 1000, 1023, 1024, 2046, 32767,
+        ] {
+            let mut index = Index::new();
+            index.set_head(Class::of(size), size);
+            for wanted in 1..=2100 {
+                if let Some(found) = index.find(wanted) {
+                    assert!(found >= wanted, "{found} for {wanted}");
+                } else {
+                    // Good fit, not best fit: a block may be missed only within its own list.
+                    assert!(
+                        wanted > size || Class::of(wanted) == Class::of(size),
+                        "{size} missed for {wanted}"
+                    );
+                }
+            }
+            index.set_head(Class::of(size), NONE);
+            assert_eq!(index.find(1), None);
+            assert!(index.is_consistent());
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! [`Pool`]: objects behind opaque handles with a generation.
+
+use crate::OBJECT_MAX;
+use crate::arena::{Arena, EntryTable, IndexError};
+use crate::entry::{self, Meaning, Object, Word, block_granules};
+use crate::error::{AccessError, AllocError};
+use crate::fragments::{Fragments, Parts};
+use crate::frames::Frames;
+use crate::pool_core::Core;
+use crate::source::PageSource;
+use crate::stats::{Compacted, Stats};
+use core::num::NonZeroU64;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use lock_api::RawMutex;
+
+/// Names an object of a [`Pool`].
+///
+/// ```text
+///  63        44 43     32 31    24 23         0
+///  [   pool    |  gener. | arena  |   entry    ]
+/// ```
+///
+/// Generations start at 1, so a handle is never zero. A handle whose object was freed is
+/// refused: an entry never gets the same generation twice, until an arena has used up all
+/// 2^36 pairs of entry and generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle(NonZeroU64);
+
+impl Handle {
+    /// As a number, to be stored.
+    pub const fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// A handle from a number that was stored; `None` for zero. Whether it names an object is
+    /// checked whenever it is used.
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        match NonZeroU64::new(bits) {
+            Some(bits) => Some(Self(bits)),
+            None => None,
+        }
+    }
+}
+
+const POOL_SHIFT: u32 = 44;
+const GENERATION_SHIFT: u32 = 32;
+const ARENA_SHIFT: u32 = 24;
+
+/// Numbers pools, so that a handle of one is refused by another (2^20 of them).
+static NEXT_POOL: AtomicU32 = AtomicU32::new(0);
+
+/// A pool of objects of 1 byte to [`OBJECT_MAX`] bytes behind [`Handle`]s.
+///
+/// # Examples
+///
+/// ```
+/// use alloc_xv::{MmapSource, Pool};
+///
+/// let pool: Pool<MmapSource> = Pool::new(MmapSource::new(1 << 30)?);
+/// let handle = pool.alloc(3000)?; // cleared
+/// pool.write(handle, 100, b"cold page")?;
+/// let mut out = [0; 9];
+/// pool.read_into(handle, 100, &mut out)?;
+/// assert_eq!(&out, b"cold page");
+/// assert_eq!(pool.read(handle)?.fragments().size(), 3000);
+/// pool.free(handle)?;
+/// assert!(pool.free(handle).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Concurrency and time complexity are those of [`Slots`](crate::Slots).
+pub struct Pool<S: PageSource, L: RawMutex = spin::Mutex<()>, const ARENAS: usize = 1> {
+    core: Core<S, L, ARENAS>,
+    /// This pool's number plus one; 0 until the first allocation.
+    number: AtomicU32,
+}
+
+impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
+    /// An empty pool over `source`. Takes no page.
+    pub const fn new(source: S) -> Self {
+        Self {
+            core: Core::new(source),
+            number: AtomicU32::new(0),
+        }
+    }
+
+    /// Allocates an object of `size` cleared bytes. On failure the pool is as it was.
+    pub fn alloc(&self, size: usize) -> Result<Handle, AllocError> {
+        self.create(size, |parts| parts.clear())
+    }
+
+    /// Allocates an object that holds a copy of `bytes`. On failure the pool is as it was.
+    pub fn alloc_from(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.create(bytes.len(), |parts| parts.write(0, &[bytes]))
+    }
+
+    fn create(&self, size: usize, fill: impl FnOnce(&mut Parts<'_>)) -> Result<Handle, AllocError> {
+        if size == 0 || size > OBJECT_MAX {
+            return Err(AllocError::BadSize {
+                size,
+                max: OBJECT_MAX,
+            });
+        }
+        let size = size as u32;
+        let first = thread_hint() % ARENAS;
+        let mut result = Err(AllocError::SpaceFull);
+        for turn in 0..ARENAS {
+            let arena = (first + turn) % ARENAS;
+            let mut locked = self.core.lock(arena);
+            match self.place(&mut locked, size) {
+                Ok((cell, index, object)) => {
+                    let mut parts = self.core.parts(&locked, object);
+                    drop(locked);
+                    fill(&mut parts);
+                    entry::unlock(cell, Word::object(object));
+                    return Ok(self.handle(arena, index, object.tag));
+                }
+                // Another arena may have room; for pages they all ask the same source.
+                Err(error @ (AllocError::SpaceFull | AllocError::TooManyObjects { .. })) => {
+                    result = Err(error)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        result
+    }
+
+    /// Block first, entry second: either can fail, and undoing the block leaves no trace.
+    fn place(&self, arena: &mut Arena, size: u32) -> Result<(&AtomicU64, u32, Object), AllocError> {
+        let frames = self.core.frames();
+        let granules = block_granules(size);
+        let offset = arena
+            .space
+            .alloc(frames, granules, 0)
+            .map_err(|error| self.core.space_error(error))?;
+        let (index, generation) = match arena.take_index(frames) {
+            Ok(taken) => taken,
+            Err(error) => {
+                arena.space.free(frames, offset, granules);
+                return Err(match error {
+                    IndexError::Take(error) => self.core.space_error(error.into()),
+                    IndexError::Full => AllocError::TooManyObjects {
+                        max: EntryTable::capacity::<S>(),
+                    },
+                });
+            }
+        };
+        arena.space.set_used(frames, offset, index);
+        let object = Object {
+            offset,
+            size,
+            tag: generation,
+        };
+        let Some(cell) = arena.entry(frames, index) else {
+            return Err(AllocError::OutOfPages);
+        };
+        entry::set_locked(cell, Word::object(object));
+        arena.add_live(frames, index);
+        arena.objects += 1;
+        arena.payload += u64::from(size);
+        Ok((cell, index, object))
+    }
+
+    /// Frees an object. Waits while somebody holds it.
+    pub fn free(&self, handle: Handle) -> Result<(), AccessError> {
+        let (arena, index, generation) = self.parse(handle)?;
+        self.core.with_arena(arena, |locked, frames| {
+            let (cell, word, _) = match live(locked, frames, index, generation) {
+                Ok(found) => found,
+                Err(error) => return Some(Err(error)),
+            };
+            if word.is_locked() {
+                return None;
+            }
+            entry::set_unlocked(cell, Word::NOTHING);
+            locked.free_block(frames, word);
+            locked.put_index(frames, index, generation + 1);
+            self.core.after_free(locked);
+            Some(Ok(()))
+        })
+    }
+
+    /// Bytes of an object.
+    pub fn size(&self, handle: Handle) -> Result<usize, AccessError> {
+        let (arena, index, generation) = self.parse(handle)?;
+        self.core.with_arena(arena, |locked, frames| {
+            Some(live(locked, frames, index, generation).map(|(_, _, object)| object.size as usize))
+        })
+    }
+
+    /// Holds an object to read it in place. Others who want it wait.
+    pub fn read(&self, handle: Handle) -> Result<Reading<'_>, AccessError> {
+        let (arena, index, generation) = self.parse(handle)?;
+        self.core.with_arena(arena, |locked, frames| {
+            let (cell, word, object) = match live(locked, frames, index, generation) {
+                Ok(found) => found,
+                Err(error) => return Some(Err(error)),
+            };
+            entry::try_lock(cell)?;
+            Some(Ok(Reading {
+                cell,
+                word,
+                size: object.size as usize,
+                parts: self.core.parts(locked, object),
+            }))
+        })
+    }
+
+    /// Copies bytes of an object, from its byte `offset` on, into all of `out`.
+    pub fn read_into(
+        &self,
+        handle: Handle,
+        offset: usize,
+        out: &mut [u8],
+    ) -> Result<(), AccessError> {
+        let reading = self.read(handle)?;
+        reading.check(offset, out.len())?;
+        reading.fragments().copy_to(offset, out);
+        Ok(())
+    }
+
+    /// Copies `bytes` into an object, from its byte `offset` on.
+    pub fn write(&self, handle: Handle, offset: usize, bytes: &[u8]) -> Result<(), AccessError> {
+        let mut reading = self.read(handle)?;
+        reading.check(offset, bytes.len())?;
+        reading.parts.write(offset, &[bytes]);
+        Ok(())
+    }
+
+    /// Packs all arenas, or moves at most `objects`. Other threads go on meanwhile.
+    pub fn compact(&self, objects: u64) -> Compacted {
+        self.core.compact(objects)
+    }
+
+    /// See [`Slots::set_inline_moves`](crate::Slots::set_inline_moves).
+    pub fn set_inline_moves(&self, objects: u32) {
+        self.core.set_inline_moves(objects);
+    }
+
+    /// Limits the pages taken from the source, metadata included. What is taken stays taken.
+    pub fn set_limit_pages(&self, pages: usize) {
+        self.core.account().set_limit(pages);
+    }
+
+    /// Pages taken from the source, metadata included.
+    pub fn pages_used(&self) -> usize {
+        self.core.account().used()
+    }
+
+    /// Numbers of all arenas together.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// The page source.
+    pub fn source(&self) -> &S {
+        self.core.source()
+    }
+
+    /// Checks every invariant, as [`Slots::check`](crate::Slots::check) does.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.core.check()
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn core(&self) -> &Core<S, L, ARENAS> {
+        &self.core
+    }
+
+    /// The pool's number in its handles.
+    fn number(&self) -> u64 {
+        let mut number = self.number.load(Relaxed);
+        if number == 0 {
+            let fresh = NEXT_POOL.fetch_add(1, Relaxed) % (1 << (64 - POOL_SHIFT)) + 1;
+            number = match self.number.compare_exchange(0, fresh, Relaxed, Relaxed) {
+                Ok(_) => fresh,
+                Err(earlier) => earlier,
+            };
+        }
+        u64::from(number - 1)
+    }
+
+    fn handle(&self, arena: usize, index: u32, generation: u16) -> Handle {
+        let bits = self.number() << POOL_SHIFT
+            | u64::from(generation) << GENERATION_SHIFT
+            | (arena as u64) << ARENA_SHIFT
+            | u64::from(index);
+        // A generation is at least 1, so the bits are not all zero.
+        Handle(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
+    }
+
+    fn parse(&self, handle: Handle) -> Result<(usize, u32, u16), AccessError> {
+        let bits = handle.to_bits();
+        let arena = (bits >> ARENA_SHIFT) as usize & 0xff;
+        let index = bits as u32 & ((1 << ARENA_SHIFT) - 1);
+        let generation = (bits >> GENERATION_SHIFT) as u16 & entry::TAG_MAX;
+        if self.number.load(Relaxed) == 0 || bits >> POOL_SHIFT != self.number() || arena >= ARENAS
+        {
+            return Err(AccessError::BadHandle);
+        }
+        Ok((arena, index, generation))
+    }
+}
+
+/// The entry of a live object of this generation.
+fn live<'s, S: PageSource>(
+    arena: &Arena,
+    frames: Frames<'s, S>,
+    index: u32,
+    generation: u16,
+) -> Result<(&'s AtomicU64, Word, Object), AccessError> {
+    let cell = arena.entry(frames, index).ok_or(AccessError::BadHandle)?;
+    let word = entry::read(cell);
+    match word.meaning() {
+        Meaning::Object(object) if object.tag == generation => Ok((cell, word, object)),
+        _ => Err(AccessError::BadHandle),
+    }
+}
+
+/// A number that tends to differ between threads: threads have stacks of their own.
+fn thread_hint() -> usize {
+    let here = 0u8;
+    core::ptr::from_ref(&here).addr() >> 14
+}
+
+/// An object that is held for reading; it is let go on drop.
+pub struct Reading<'c> {
+    cell: &'c AtomicU64,
+    word: Word,
+    size: usize,
+    parts: Parts<'c>,
+}
+
+impl Reading<'_> {
+    /// The object's bytes.
+    pub fn fragments(&self) -> Fragments<'_> {
+        self.parts.fragments()
+    }
+
+    /// Bytes of the object.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    fn check(&self, offset: usize, len: usize) -> Result<(), AccessError> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.size => Ok(()),
+            _ => Err(AccessError::BadRange {
+                offset,
+                len,
+                size: self.size,
+            }),
+        }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        entry::unlock(self.cell, self.word);
+    }
+}

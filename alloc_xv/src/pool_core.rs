@@ -1,0 +1,225 @@
+//! What the two faces of the allocator share: arenas, page account, waiting for entries.
+
+use crate::arena::Arena;
+use crate::compaction::{Budget, Step};
+use crate::entry::{Object, Word};
+use crate::error::AllocError;
+use crate::fragments::Parts;
+use crate::frames::{Account, Frames};
+use crate::source::PageSource;
+use crate::space::SpaceError;
+use crate::stats::{Compacted, Stats};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crossbeam_utils::{Backoff, CachePadded};
+use lock_api::{Mutex, MutexGuard, RawMutex};
+
+/// Objects moved beside one free, unless that is changed.
+const INLINE_MOVES: u32 = 1;
+/// Objects moved under one hold of an arena's lock by explicit and background compaction.
+const STEP_OBJECTS: u32 = 8;
+
+/// Arenas and what they share. `ARENAS` is a power of two.
+pub(crate) struct Core<S: PageSource, L: RawMutex, const ARENAS: usize> {
+    source: S,
+    account: Account,
+    arenas: [CachePadded<Mutex<L, Arena>>; ARENAS],
+    /// Objects that a free may move while an arena is below its target fill.
+    inline_moves: AtomicU32,
+    /// Some arena fell below its target fill since the background compactor last looked.
+    wanted: AtomicBool,
+    #[cfg(feature = "std")]
+    pub(crate) waker: crate::background::Waker,
+}
+
+/// An entry that this thread holds.
+pub(crate) struct Held<'c> {
+    pub(crate) cell: &'c AtomicU64,
+    pub(crate) arena: usize,
+    pub(crate) index: u32,
+    /// The entry's word without the lock.
+    pub(crate) word: Word,
+}
+
+impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
+    const ARENAS_IS_SUPPORTED: () = assert!(
+        ARENAS.is_power_of_two() && ARENAS <= 256,
+        "1 to 256 arenas, a power of two"
+    );
+
+    pub(crate) const fn new(source: S) -> Self {
+        let () = Self::ARENAS_IS_SUPPORTED;
+        Self {
+            source,
+            account: Account::new(),
+            arenas: [const { CachePadded::new(Mutex::new(Arena::new())) }; ARENAS],
+            inline_moves: AtomicU32::new(INLINE_MOVES),
+            wanted: AtomicBool::new(false),
+            #[cfg(feature = "std")]
+            waker: crate::background::Waker::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn frames(&self) -> Frames<'_, S> {
+        Frames::new(&self.source, &self.account)
+    }
+
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self, arena: usize) -> MutexGuard<'_, L, Arena> {
+        self.arenas[arena % ARENAS].lock()
+    }
+
+    /// Runs `decide` under the arena's lock until it has an answer. It answers `None` when the
+    /// entry it needs is held by somebody; then the lock is let go and this thread waits.
+    #[inline]
+    pub(crate) fn with_arena<'c, R>(
+        &'c self,
+        arena: usize,
+        mut decide: impl FnMut(&mut Arena, Frames<'c, S>) -> Option<R>,
+    ) -> R {
+        let backoff = Backoff::new();
+        loop {
+            if let Some(result) = decide(&mut self.lock(arena), self.frames()) {
+                return result;
+            }
+            backoff.snooze();
+        }
+    }
+
+    pub(crate) fn space_error(&self, error: SpaceError) -> AllocError {
+        AllocError::from_space(error, self.account.limit())
+    }
+
+    /// Work that follows a free: a bounded piece of compaction, or a note for who does it.
+    #[inline]
+    pub(crate) fn after_free(&self, arena: &mut Arena) {
+        if arena.wants_compaction::<S>() {
+            self.below_target(arena);
+        }
+    }
+
+    #[cold]
+    fn below_target(&self, arena: &mut Arena) {
+        let moves = self.inline_moves.load(Relaxed);
+        if moves > 0 {
+            arena.compact_step(self.frames(), Budget::step(moves));
+        } else if !self.wanted.swap(true, Relaxed) {
+            #[cfg(feature = "std")]
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn set_inline_moves(&self, objects: u32) {
+        self.inline_moves.store(objects, Relaxed);
+    }
+
+    /// Whether compaction was asked for since the last call.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_wanted(&self) -> bool {
+        self.wanted.swap(false, Relaxed)
+    }
+
+    /// One full pass over every arena, or as much as `objects` moved allow.
+    pub(crate) fn compact(&self, objects: u64) -> Compacted {
+        let mut left = objects;
+        let (pages, moved) = (self.account.used(), self.moved());
+        let mut finished = true;
+        for arena in 0..ARENAS {
+            if left == 0 {
+                finished = false;
+                break;
+            }
+            self.lock(arena).restart_pass();
+            finished &= self.pass(arena, &mut left, |_| true);
+        }
+        Compacted {
+            objects: self.moved() - moved,
+            pages: pages.saturating_sub(self.account.used()) as u64,
+            finished,
+        }
+    }
+
+    /// Goes on with compaction where it stands, as long as it pays. For the background thread.
+    #[cfg(feature = "std")]
+    pub(crate) fn compact_to_target(&self) {
+        for arena in 0..ARENAS {
+            let mut left = u64::MAX;
+            if self.lock(arena).wants_compaction::<S>() {
+                self.pass(arena, &mut left, |arena| arena.compaction_pays::<S>());
+            }
+        }
+    }
+
+    /// Steps through one arena; true if the pass came to its end.
+    fn pass(&self, arena: usize, left: &mut u64, go_on: impl Fn(&Arena) -> bool) -> bool {
+        while *left > 0 {
+            let objects = (*left).min(u64::from(STEP_OBJECTS)) as u32;
+            let mut guard = self.lock(arena);
+            if !go_on(&guard) {
+                return true;
+            }
+            let before = guard.moved;
+            let budget = Budget {
+                objects,
+                looks: 16 * STEP_OBJECTS,
+            };
+            let step = guard.compact_step(self.frames(), budget);
+            *left = left.saturating_sub(guard.moved - before);
+            drop(guard);
+            if step == Step::Done {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn moved(&self) -> u64 {
+        (0..ARENAS).map(|arena| self.lock(arena).moved).sum()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            page_size: S::PAGE_SIZE as u64,
+            ..Stats::default()
+        };
+        for arena in 0..ARENAS {
+            let arena = self.lock(arena);
+            stats.objects += arena.objects;
+            stats.payload_bytes += arena.payload;
+            stats.block_bytes += arena.space.used * 4;
+            stats.data_pages += u64::from(arena.space.backed);
+            stats.metadata_pages += arena.metadata_pages();
+            stats.objects_moved += arena.moved;
+        }
+        stats.pages_max = self.account.used_max() as u64;
+        stats.struct_bytes = size_of::<Self>() as u64;
+        stats
+    }
+
+    /// Where an object's bytes are. Under the arena's lock.
+    pub(crate) fn parts<'c>(&'c self, arena: &Arena, object: Object) -> Parts<'c> {
+        Parts::resolve(&arena.space, self.frames(), object)
+    }
+
+    /// Gives everything back. The caller makes sure that nobody holds an entry.
+    pub(crate) fn clear(&mut self) {
+        let frames = Frames::new(&self.source, &self.account);
+        for arena in &mut self.arenas {
+            arena.get_mut().clear(frames);
+        }
+    }
+}
+
+impl<S: PageSource, L: RawMutex, const ARENAS: usize> Drop for Core<S, L, ARENAS> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,410 @@
+//! [`Slots`]: objects under keys that the owner chooses, as an array of pages needs them.
+
+use crate::entry::{self, Meaning, Object, TAG_MAX, VALUE_MAX, Word};
+use crate::error::AllocError;
+use crate::fragments::{Fragments, Parts};
+use crate::pool_core::{Core, Held};
+use crate::source::PageSource;
+use crate::stats::{Compacted, Stats};
+use crate::{OBJECT_MAX, arena::EntryTable};
+use lock_api::RawMutex;
+
+/// Bytes that an owner of slots may add to an object of [`OBJECT_MAX`]: a checksum, say.
+pub const TRAILER_MAX: usize = 8;
+
+/// A pool whose objects have keys instead of handles: a sparse array of byte strings.
+///
+/// The entry of 8 bytes that every object needs *is* the owner's slot, so an owner that
+/// numbers its objects anyway (the pages of a device) has no table beside it. A slot is empty,
+/// holds a value of 61 bits in the entry itself, or an object with a tag of 12 bits.
+///
+/// Key `k` lives in arena `k % ARENAS`. Entries come in leaves of one page, which exist only
+/// where slots are in use.
+///
+/// # Examples
+///
+/// ```
+/// use alloc_xv::{MmapSource, SlotState, Slots};
+///
+/// let slots: Slots<MmapSource> = Slots::new(MmapSource::new(1 << 30)?);
+/// slots.store(7, 3, &[b"compressed ", b"page"])?;
+/// let slot = slots.get(7)?.expect("stored above");
+/// assert_eq!(slot.state(), SlotState::Object { size: 15, tag: 3 });
+/// assert_eq!(slot.fragments().concat(), b"compressed page");
+/// drop(slot);
+/// slots.clear(7)?;
+/// assert!(slots.get(7)?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Concurrency
+///
+/// Every method takes `&self`. A thread that holds a slot keeps it from being changed, freed or
+/// moved; others wait for that slot only. Do not touch a slot again while holding it through a
+/// [`Slot`]: the second access waits for ever.
+///
+/// # Time complexity
+///
+/// Every operation on a slot is constant, beside copying the object's bytes.
+pub struct Slots<S: PageSource, L: RawMutex = spin::Mutex<()>, const ARENAS: usize = 1> {
+    core: Core<S, L, ARENAS>,
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// Nothing.
+    Empty,
+    /// A value in the entry itself, up to [`VALUE_MAX`].
+    Value(u64),
+    /// An object.
+    Object {
+        /// Its bytes.
+        size: usize,
+        /// Its owner's tag, up to [`TAG_MAX`].
+        tag: u16,
+    },
+}
+
+impl SlotState {
+    fn of(word: Word) -> Self {
+        match word.meaning() {
+            Meaning::Nothing => Self::Empty,
+            Meaning::Value(value) => Self::Value(value),
+            Meaning::Object(object) => Self::Object {
+                size: object.size as usize,
+                tag: object.tag,
+            },
+        }
+    }
+}
+
+impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
+    /// An empty pool over `source`. Takes no page.
+    pub const fn new(source: S) -> Self {
+        Self {
+            core: Core::new(source),
+        }
+    }
+
+    /// Keys are less than this.
+    pub const fn keys() -> u64 {
+        EntryTable::capacity::<S>() * ARENAS as u64
+    }
+
+    /// Puts an object into a slot: `parts`, one after the other. What the slot held before is
+    /// returned; its bytes are gone. On failure slot and pool are as they were.
+    pub fn store(&self, key: u64, tag: u16, parts: &[&[u8]]) -> Result<SlotState, AllocError> {
+        let (arena, index) = Self::place(key)?;
+        let size = check_object(tag, parts)?;
+        let (held, mut space, old) = self.core.with_arena(arena, |locked, frames| {
+            let cell = match locked.ensure_entry(frames, index) {
+                Ok(cell) => cell,
+                Err(error) => return Some(Err(self.core.space_error(error.into()))),
+            };
+            let old = entry::try_lock(cell)?;
+            match locked.replace(frames, index, cell, old, size, tag) {
+                Ok(object) => {
+                    let space = self.core.parts(locked, object);
+                    self.core.after_free(locked);
+                    let held = Held {
+                        cell,
+                        arena,
+                        index,
+                        word: Word::object(object),
+                    };
+                    Some(Ok((held, space, old)))
+                }
+                Err(error) => {
+                    entry::unlock(cell, old);
+                    locked.trim_leaf(frames, index);
+                    Some(Err(self.core.space_error(error)))
+                }
+            }
+        })?;
+        space.write(0, parts);
+        entry::unlock(held.cell, held.word);
+        Ok(SlotState::of(old))
+    }
+
+    /// Puts a value into a slot. What the slot held before is returned. On failure slot and pool
+    /// are as they were.
+    pub fn set_value(&self, key: u64, value: u64) -> Result<SlotState, AllocError> {
+        let (arena, index) = Self::place(key)?;
+        let word = Word::value(value).ok_or(AllocError::BadTag {
+            value,
+            max: VALUE_MAX,
+        })?;
+        self.core.with_arena(arena, |locked, frames| {
+            let cell = match locked.ensure_entry(frames, index) {
+                Ok(cell) => cell,
+                Err(error) => return Some(Err(self.core.space_error(error.into()))),
+            };
+            let old = entry::try_lock(cell)?;
+            if old.meaning() == Meaning::Nothing {
+                locked.add_live(frames, index);
+            }
+            locked.free_block(frames, old);
+            entry::set_unlocked(cell, word);
+            self.core.after_free(locked);
+            Some(Ok(SlotState::of(old)))
+        })
+    }
+
+    /// Empties a slot and returns what it held.
+    pub fn clear(&self, key: u64) -> Result<SlotState, AllocError> {
+        let (arena, index) = Self::place(key)?;
+        Ok(self.core.with_arena(arena, |locked, frames| {
+            let Some(cell) = locked.entry(frames, index) else {
+                return Some(SlotState::Empty);
+            };
+            let old = entry::read(cell);
+            if old.is_locked() {
+                return None;
+            }
+            if old.meaning() != Meaning::Nothing {
+                locked.free_block(frames, old);
+                entry::set_unlocked(cell, Word::NOTHING);
+                locked.remove_live(frames, index);
+                self.core.after_free(locked);
+            }
+            Some(SlotState::of(old))
+        }))
+    }
+
+    /// Holds a slot that is not empty.
+    pub fn get(&self, key: u64) -> Result<Option<Slot<'_, S, L, ARENAS>>, AllocError> {
+        let (arena, index) = Self::place(key)?;
+        Ok(self.core.with_arena(arena, |locked, frames| {
+            let Some(cell) = locked.entry(frames, index) else {
+                return Some(None);
+            };
+            let word = entry::try_lock(cell)?;
+            let parts = match word.meaning() {
+                Meaning::Nothing => {
+                    entry::unlock(cell, word);
+                    return Some(None);
+                }
+                Meaning::Value(_) => None,
+                Meaning::Object(object) => Some(self.core.parts(locked, object)),
+            };
+            let held = Held {
+                cell,
+                arena,
+                index,
+                word,
+            };
+            Some(Some(Slot {
+                core: &self.core,
+                held,
+                parts,
+            }))
+        }))
+    }
+
+    /// Holds a slot, empty or not, so that reading it and changing it are one step for others.
+    pub fn lock(&self, key: u64) -> Result<Slot<'_, S, L, ARENAS>, AllocError> {
+        let (arena, index) = Self::place(key)?;
+        self.core.with_arena(arena, |locked, frames| {
+            let cell = match locked.ensure_entry(frames, index) {
+                Ok(cell) => cell,
+                Err(error) => return Some(Err(self.core.space_error(error.into()))),
+            };
+            let word = entry::try_lock(cell)?;
+            let parts = match word.meaning() {
+                // Holding an empty slot keeps its leaf.
+                Meaning::Nothing => {
+                    locked.add_live(frames, index);
+                    None
+                }
+                Meaning::Value(_) => None,
+                Meaning::Object(object) => Some(self.core.parts(locked, object)),
+            };
+            let held = Held {
+                cell,
+                arena,
+                index,
+                word,
+            };
+            Some(Ok(Slot {
+                core: &self.core,
+                held,
+                parts,
+            }))
+        })
+    }
+
+    /// What a slot holds now. Waits while somebody holds it.
+    pub fn state(&self, key: u64) -> Result<SlotState, AllocError> {
+        let (arena, index) = Self::place(key)?;
+        Ok(self.core.with_arena(arena, |locked, frames| {
+            let Some(cell) = locked.entry(frames, index) else {
+                return Some(SlotState::Empty);
+            };
+            let word = entry::read(cell);
+            (!word.is_locked()).then(|| SlotState::of(word))
+        }))
+    }
+
+    /// Packs all arenas, or moves at most `objects`. Other threads go on meanwhile.
+    pub fn compact(&self, objects: u64) -> Compacted {
+        self.core.compact(objects)
+    }
+
+    /// How many objects a free may move while its arena is below its target fill (15/16).
+    /// 1 unless it is changed; 0 leaves all of it to a background thread or to
+    /// [`compact`](Self::compact).
+    pub fn set_inline_moves(&self, objects: u32) {
+        self.core.set_inline_moves(objects);
+    }
+
+    /// Limits the pages taken from the source, metadata included. What is taken stays taken.
+    pub fn set_limit_pages(&self, pages: usize) {
+        self.core.account().set_limit(pages);
+    }
+
+    /// Pages taken from the source, metadata included.
+    pub fn pages_used(&self) -> usize {
+        self.core.account().used()
+    }
+
+    /// The most pages ever taken at once starts again from what is taken now.
+    pub fn reset_pages_max(&self) {
+        self.core.account().reset_used_max();
+    }
+
+    /// Numbers of all arenas together.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// Empties every slot and gives every page back.
+    pub fn reset(&mut self) {
+        self.core.clear();
+    }
+
+    /// The page source.
+    pub fn source(&self) -> &S {
+        self.core.source()
+    }
+
+    /// Checks every invariant of every arena; says which one does not hold. For tests: it looks
+    /// at every block. No slot may be held.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.core.check()
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn core(&self) -> &Core<S, L, ARENAS> {
+        &self.core
+    }
+
+    #[inline]
+    fn place(key: u64) -> Result<(usize, u32), AllocError> {
+        if key >= Self::keys() {
+            return Err(AllocError::BadKey {
+                key,
+                limit: Self::keys(),
+            });
+        }
+        Ok(((key % ARENAS as u64) as usize, (key / ARENAS as u64) as u32))
+    }
+}
+
+/// Checks tag and size of an object that is to be stored.
+fn check_object(tag: u16, parts: &[&[u8]]) -> Result<u32, AllocError> {
+    if tag > TAG_MAX {
+        return Err(AllocError::BadTag {
+            value: u64::from(tag),
+            max: u64::from(TAG_MAX),
+        });
+    }
+    let max = OBJECT_MAX + TRAILER_MAX;
+    let size = parts
+        .iter()
+        .fold(0usize, |size, part| size.saturating_add(part.len()));
+    if size == 0 || size > max {
+        return Err(AllocError::BadSize { size, max });
+    }
+    Ok(size as u32)
+}
+
+/// A slot that this thread holds; it is let go on drop.
+pub struct Slot<'c, S: PageSource, L: RawMutex, const ARENAS: usize> {
+    core: &'c Core<S, L, ARENAS>,
+    held: Held<'c>,
+    parts: Option<Parts<'c>>,
+}
+
+impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS> {
+    /// What the slot holds.
+    pub fn state(&self) -> SlotState {
+        SlotState::of(self.held.word)
+    }
+
+    /// The object's bytes; none if the slot holds no object.
+    pub fn fragments(&self) -> Fragments<'_> {
+        match &self.parts {
+            Some(parts) => parts.fragments(),
+            None => Fragments::EMPTY,
+        }
+    }
+
+    /// Puts an object into the slot, as [`Slots::store`] does.
+    pub fn store(&mut self, tag: u16, parts: &[&[u8]]) -> Result<(), AllocError> {
+        let size = check_object(tag, parts)?;
+        let (index, old) = (self.held.index, self.held.word);
+        let mut locked = self.core.lock(self.held.arena);
+        let frames = self.core.frames();
+        let object: Object = locked
+            .replace(frames, index, self.held.cell, old, size, tag)
+            .map_err(|error| self.core.space_error(error))?;
+        if old.meaning() == Meaning::Nothing {
+            // The held empty slot was counted when it was locked.
+            locked.uncount(frames, index);
+        }
+        let mut space = self.core.parts(&locked, object);
+        self.core.after_free(&mut locked);
+        drop(locked);
+        space.write(0, parts);
+        self.held.word = Word::object(object);
+        self.parts = Some(space);
+        Ok(())
+    }
+
+    /// Puts a value into the slot.
+    pub fn set_value(&mut self, value: u64) -> Result<(), AllocError> {
+        let word = Word::value(value).ok_or(AllocError::BadTag {
+            value,
+            max: VALUE_MAX,
+        })?;
+        self.set_word(word);
+        Ok(())
+    }
+
+    /// Empties the slot.
+    pub fn clear(&mut self) {
+        self.set_word(Word::NOTHING);
+    }
+
+    fn set_word(&mut self, word: Word) {
+        let mut locked = self.core.lock(self.held.arena);
+        self.parts = None;
+        locked.free_block(self.core.frames(), self.held.word);
+        entry::set_locked(self.held.cell, word);
+        self.held.word = word;
+        self.core.after_free(&mut locked);
+    }
+}
+
+impl<S: PageSource, L: RawMutex, const ARENAS: usize> Drop for Slot<'_, S, L, ARENAS> {
+    fn drop(&mut self) {
+        if self.held.word.meaning() == Meaning::Nothing {
+            let mut locked = self.core.lock(self.held.arena);
+            entry::set_unlocked(self.held.cell, Word::NOTHING);
+            locked.remove_live(self.core.frames(), self.held.index);
+        } else {
+            entry::unlock(self.held.cell, self.held.word);
+        }
+    }
+}

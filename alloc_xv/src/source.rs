@@ -1,0 +1,112 @@
+//! Where pages come from: the [`PageSource`] trait and its implementations.
+//!
+//! A *frame* is one page of real memory, named by a [`FrameId`]. A source hands out single
+//! frames and takes them back; nothing in this crate ever asks for two that are neighbours.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+mod frame_map;
+#[cfg(feature = "std")]
+mod mmap;
+mod region;
+mod wrap;
+
+#[cfg(feature = "std")]
+pub use mmap::{MmapError, MmapSource};
+pub use region::{RegionError, RegionSource};
+pub use wrap::{Counting, Failing, Limited};
+
+/// Names one frame of a [`PageSource`]. Less than [`FrameId::LIMIT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameId(u32);
+
+impl FrameId {
+    /// Frame numbers stay under 2^30: two bits of a page table entry are flags.
+    pub const LIMIT: u32 = 1 << 30;
+
+    /// The frame with this number, or `None` if it is not less than [`FrameId::LIMIT`].
+    #[inline]
+    pub const fn new(number: u32) -> Option<Self> {
+        if number < Self::LIMIT {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// Its number.
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// A frame number that was stored in a page table; the flags are cut off.
+    #[inline]
+    pub(crate) const fn from_masked(word: u32) -> Self {
+        Self(word & (Self::LIMIT - 1))
+    }
+}
+
+/// The source has no frame left. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfPages;
+
+impl fmt::Display for OutOfPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the page source has no free page left")
+    }
+}
+
+impl core::error::Error for OutOfPages {}
+
+/// A provider of single pages.
+///
+/// Kernel: `alloc_page`/`__free_page` with the page frame number as the id. User space:
+/// [`MmapSource`]. A fixed piece of memory: [`RegionSource`].
+///
+/// # Safety
+///
+/// 1. A frame that was taken and not given back is `PAGE_SIZE` bytes of readable and writable
+///    memory at [`address`](Self::address), aligned to at least 16 bytes, and belongs to the
+///    taker alone.
+/// 2. The address of a frame does not change while it is taken, also when the source is moved.
+/// 3. `PAGE_SIZE` is 4096, 16384 or 65536.
+pub unsafe trait PageSource: Send + Sync {
+    /// Bytes in a frame.
+    const PAGE_SIZE: usize;
+
+    /// Takes one frame; its content is unspecified. If `wanted` is free the source should give
+    /// that one: neighbouring frames let an object that crosses pages be read in one piece.
+    /// It is a wish, and may be ignored.
+    fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages>;
+
+    /// Gives a frame back.
+    ///
+    /// # Safety
+    ///
+    /// `frame` came from [`take`](Self::take) of this source, was not given back since, and no
+    /// reference into it is left.
+    unsafe fn give_back(&self, frame: FrameId);
+
+    /// Where the frame's bytes are. Meaningful only while the frame is taken.
+    fn address(&self, frame: FrameId) -> NonNull<u8>;
+}
+
+// SAFETY: everything is passed on to a source that keeps the contract.
+unsafe impl<S: PageSource> PageSource for &S {
+    const PAGE_SIZE: usize = S::PAGE_SIZE;
+
+    fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages> {
+        (**self).take(wanted)
+    }
+
+    unsafe fn give_back(&self, frame: FrameId) {
+        // SAFETY: the caller keeps the contract of the same function.
+        unsafe { (**self).give_back(frame) }
+    }
+
+    fn address(&self, frame: FrameId) -> NonNull<u8> {
+        (**self).address(frame)
+    }
+}

@@ -1,0 +1,162 @@
+//! Which frames of a fixed range are free: a bitmap with a summary tree over it.
+//!
+//! ```text
+//! level 2   [ 1 bit for each word of level 1: "all taken" ]
+//! level 1   [ 1 bit for each word of level 0: "all taken" ]
+//! level 0   [ 1 bit for each frame: "taken" ]
+//! ```
+//!
+//! 64 bits a word, so four levels cover 2^24 frames and finding the lowest free frame reads one
+//! word a level. Storage is the caller's, all zero for "all free", and is touched only where a
+//! frame was taken, so that a big reservation costs nothing until it is used.
+
+use bitvec::order::Lsb0;
+use bitvec::slice::BitSlice;
+
+/// Most levels: 64^5 frames are more than [`super::FrameId::LIMIT`].
+const LEVELS_MAX: usize = 5;
+
+/// See the module's text.
+pub(crate) struct FrameMap<'a> {
+    words: &'a mut [u64],
+    /// First word of each level in `words`.
+    level_start: [usize; LEVELS_MAX],
+    levels: usize,
+    frames: usize,
+}
+
+impl<'a> FrameMap<'a> {
+    /// Words of storage that a map of `frames` frames needs.
+    pub(crate) const fn words_needed(frames: usize) -> usize {
+        let mut total = 0;
+        let mut bits = frames;
+        loop {
+            let words = bits.div_ceil(64);
+            total += words;
+            if words <= 1 {
+                return total;
+            }
+            bits = words;
+        }
+    }
+
+    /// A map over zeroed storage of at least [`Self::words_needed`] words.
+    pub(crate) fn new(words: &'a mut [u64], frames: usize) -> Option<Self> {
+        if words.len() < Self::words_needed(frames) || frames == 0 {
+            return None;
+        }
+        let mut level_start = [0; LEVELS_MAX];
+        let (mut levels, mut start, mut bits) = (0, 0, frames);
+        while levels < LEVELS_MAX {
+            let count = bits.div_ceil(64);
+            level_start[levels] = start;
+            levels += 1;
+            start += count;
+            if count == 1 {
+                return Some(Self {
+                    words,
+                    level_start,
+                    levels,
+                    frames,
+                });
+            }
+            bits = count;
+        }
+        None
+    }
+
+    /// Frames in all.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Whether the frame is taken; also true past the end.
+    pub(crate) fn is_taken(&self, frame: usize) -> bool {
+        frame >= self.frames || self.level(0)[frame]
+    }
+
+    /// The lowest free frame.
+    pub(crate) fn lowest_free(&self) -> Option<usize> {
+        let mut index = 0;
+        for level in (0..self.levels).rev() {
+            let word = self.words[self.level_start[level] + index];
+            let bit = BitSlice::<u64, Lsb0>::from_element(&word).first_zero()?;
+            index = index * 64 + bit;
+        }
+        (index < self.frames).then_some(index)
+    }
+
+    /// Marks a free frame as taken; false if it was not free.
+    pub(crate) fn set_taken(&mut self, frame: usize) -> bool {
+        if self.is_taken(frame) {
+            return false;
+        }
+        let mut index = frame;
+        for level in 0..self.levels {
+            let word = &mut self.words[self.level_start[level] + index / 64];
+            *word |= 1 << (index % 64);
+            if *word != u64::MAX {
+                break;
+            }
+            index /= 64;
+        }
+        true
+    }
+
+    /// Marks a taken frame as free; false if it was not taken.
+    pub(crate) fn set_free(&mut self, frame: usize) -> bool {
+        if frame >= self.frames || !self.is_taken(frame) {
+            return false;
+        }
+        let mut index = frame;
+        for level in 0..self.levels {
+            let word = &mut self.words[self.level_start[level] + index / 64];
+            let was_full = *word == u64::MAX;
+            *word &= !(1 << (index % 64));
+            if !was_full {
+                break;
+            }
+            index /= 64;
+        }
+        true
+    }
+
+    fn level(&self, level: usize) -> &BitSlice<u64, Lsb0> {
+        BitSlice::from_slice(&self.words[self.level_start[level]..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_lowest_free_frame_across_levels() {
+        let frames = 64 * 64 + 70;
+        let mut words = std::vec![0; FrameMap::words_needed(frames)];
+        let mut map = FrameMap::new(&mut words, frames).unwrap();
+        for expected in 0..frames {
+            assert_eq!(map.lowest_free(), Some(expected));
+            assert!(map.set_taken(expected));
+            assert!(!map.set_taken(expected));
+        }
+        assert_eq!(map.lowest_free(), None);
+        for frame in [4000, 64, 4160, 3] {
+            assert!(map.set_free(frame));
+            assert!(!map.set_free(frame));
+        }
+        for expected in [3, 64, 4000, 4160] {
+            assert_eq!(map.lowest_free(), Some(expected));
+            assert!(map.set_taken(expected));
+        }
+        assert_eq!(map.lowest_free(), None);
+        assert!(!map.set_free(frames));
+        assert!(map.is_taken(frames));
+    }
+
+    #[test]
+    fn too_little_storage_is_refused() {
+        let mut words = std::vec![0; FrameMap::words_needed(1000) - 1];
+        assert!(FrameMap::new(&mut words, 1000).is_none());
+    }
+}

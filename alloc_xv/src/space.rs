@@ -1,0 +1,688 @@
+//! The logical space: blocks laid end to end over pages that need not be neighbours.
+//!
+//! ```text
+//!  logical   | page 0        | page 1        |     page 2    | page 3        |
+//!            [hd|A........][hd|B...............][F ....ft]   .               [hd|C...
+//!  frames       #17             #4              (hole: no frame)                #9
+//! ```
+//!
+//! Offsets count granules of 4 bytes, so every metadata word is aligned and none straddles a
+//! page. A block is
+//!
+//! ```text
+//!  used   [ owner << 2 | PREV_FREE | 0 ][ payload ...              ]
+//!  free   [ size  << 2 |    0      | 1 ][ next ][ prev ][ ... ][ size << 2 | 1 ]
+//! ```
+//!
+//! * The size of a used block is in its owner's entry; the owner's number leads there.
+//! * The last word of a free block repeats its header: the next block finds its start.
+//! * A free block under four granules has no room for links and stands in no list; it is found
+//!   again when a neighbour is freed.
+//!
+//! Invariants (checked by `check.rs`):
+//!
+//! 1. Two free blocks are never neighbours.
+//! 2. No free block holds a whole page: such pages go back to the source and become holes.
+//! 3. A block never crosses a hole, so the first granule after a hole starts a block.
+//! 4. `PREV_FREE` of a block tells whether the one before it is free; where no block follows (a
+//!    hole, the end) `TAIL_FREE` of the page table entry says it instead.
+//!
+//! # Time complexity
+//!
+//! Allocating and freeing touch at most a fixed number of blocks: see [`crate::BLOCKS_TOUCHED_MAX`].
+
+use crate::frames::{Frames, TakeError};
+use crate::index::{Class, Index, NONE};
+use crate::source::{FrameId, PageSource};
+use crate::tree::{Tree, Which};
+
+/// Header of a free block.
+const FREE: u32 = 1;
+/// The block before this one is free.
+const PREV_FREE: u32 = 2;
+const NUMBER_SHIFT: u32 = 2;
+/// Free blocks from here on have links.
+const LISTED_MIN: u32 = 4;
+
+/// Page table entry: the page has a frame (its low 30 bits). Without it the entry is a hole, and
+/// holds the next hole of its leaf plus one.
+const BACKED: u32 = 1 << 31;
+/// The block that ends where this page ends is free. Kept only where the next page is a hole.
+const TAIL_FREE: u32 = 1 << 30;
+
+/// Why no block could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpaceError {
+    Take(TakeError),
+    /// Offsets are used up.
+    Full,
+}
+
+impl From<TakeError> for SpaceError {
+    fn from(error: TakeError) -> Self {
+        Self::Take(error)
+    }
+}
+
+/// A header, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    Free { granules: u32 },
+    Used { owner: u32, prev_free: bool },
+}
+
+pub(crate) type PageTable = Tree<4, 32>;
+
+/// See the module's text.
+pub(crate) struct Space {
+    pub(crate) table: PageTable,
+    pub(crate) index: Index,
+    /// Pages from here on were never used, or not since the space shrank.
+    pub(crate) end: u32,
+    /// Pages that have a frame.
+    pub(crate) backed: u32,
+    /// Granules in used blocks.
+    pub(crate) used: u64,
+    /// Where compaction packs to, and where it looks for objects: see `compaction.rs`.
+    /// Both are always the start of a block or of a page.
+    pub(crate) cursor: u32,
+    pub(crate) scan: u32,
+    /// Blocks whose header or links were touched; the bound on it is a tested constant.
+    #[cfg(test)]
+    pub(crate) touched: core::cell::Cell<u32>,
+}
+
+impl Space {
+    pub(crate) const fn new() -> Self {
+        Self {
+            table: Tree::new(),
+            index: Index::new(),
+            end: 0,
+            backed: 0,
+            used: 0,
+            cursor: 0,
+            scan: 0,
+            #[cfg(test)]
+            touched: core::cell::Cell::new(0),
+        }
+    }
+
+    /// Granules of a page.
+    #[inline]
+    pub(crate) const fn page_granules<S: PageSource>() -> u32 {
+        (S::PAGE_SIZE / 4) as u32
+    }
+
+    /// Pages that offsets can name; the last offset of all stays free for `NONE`.
+    pub(crate) const fn pages_max<S: PageSource>() -> u32 {
+        (((1u64 << 32) / Self::page_granules::<S>() as u64) - 1) as u32
+    }
+
+    /// Free granules in pages that have a frame.
+    pub(crate) fn free_granules<S: PageSource>(&self) -> u64 {
+        u64::from(self.backed) * u64::from(Self::page_granules::<S>()) - self.used
+    }
+
+    /// Allocates a block of `granules` for `owner` and returns its offset.
+    /// On failure nothing has changed.
+    pub(crate) fn alloc<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        granules: u32,
+        owner: u32,
+    ) -> Result<u32, SpaceError> {
+        let (start, len) = match self.find(frames, granules) {
+            Some((start, len)) => {
+                self.unlink(frames, start, len);
+                (start, len)
+            }
+            None => self.grow(frames, granules)?,
+        };
+        self.set_word(frames, start, owner << NUMBER_SHIFT);
+        self.used += u64::from(granules);
+        if len > granules {
+            self.link(frames, start + granules, len - granules);
+            self.set_prev_free(frames, start + len, true);
+        } else {
+            self.set_prev_free(frames, start + len, false);
+        }
+        if self.cursor <= start && start < self.scan {
+            self.scan = start;
+        }
+        Ok(start)
+    }
+
+    /// Frees the used block at `start`.
+    pub(crate) fn free<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, granules: u32) {
+        self.used -= u64::from(granules);
+        let (mut from, mut to) = (start, start + granules);
+        if let Header::Used {
+            prev_free: true, ..
+        } = self.header(frames, start)
+        {
+            let len = self.word(frames, start - 1) >> NUMBER_SHIFT;
+            from = start - len;
+            self.unlink(frames, from, len);
+        }
+        if let Some(len) = self.free_at(frames, to) {
+            self.unlink(frames, to, len);
+            to += len;
+        }
+        self.forget_positions(from, to);
+        self.make_free(frames, from, to);
+    }
+
+    /// A free block of at least `granules`: the first of its own list if it fits, else the first
+    /// of the next list whose blocks all do.
+    fn find<S: PageSource>(&self, frames: Frames<'_, S>, granules: u32) -> Option<(u32, u32)> {
+        if let Some(start) = self.index.head(Class::of(granules)) {
+            let len = self.word(frames, start) >> NUMBER_SHIFT;
+            if len >= granules {
+                return Some((start, len));
+            }
+        }
+        let start = self.index.find(granules)?;
+        Some((start, self.word(frames, start) >> NUMBER_SHIFT))
+    }
+
+    /// Makes the range free, which is bounded by used blocks, holes or the end: whole pages go
+    /// back to the source, the rest becomes free blocks. Every page in it has a frame.
+    pub(crate) fn make_free<S: PageSource>(&mut self, frames: Frames<'_, S>, from: u32, to: u32) {
+        let page = Self::page_granules::<S>();
+        let (first, last) = (from.div_ceil(page), to / page);
+        if first >= last {
+            if from < to {
+                self.link(frames, from, to - from);
+                self.set_prev_free(frames, to, true);
+            }
+            return;
+        }
+        if last * page < to {
+            self.link(frames, last * page, to - last * page);
+            self.set_prev_free(frames, to, true);
+        } else {
+            self.set_prev_free(frames, to, false);
+        }
+        if from < first * page {
+            self.link(frames, from, first * page - from);
+        }
+        if first > 0 {
+            self.set_tail_free(frames, first - 1, from < first * page);
+        }
+        for number in (first..last).rev() {
+            self.unback(frames, number);
+        }
+    }
+
+    /// Length of the free block that starts at `offset`, if one does.
+    #[inline]
+    pub(crate) fn free_at<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> Option<u32> {
+        if offset % Self::page_granules::<S>() == 0
+            && !self.is_backed(frames, offset / Self::page_granules::<S>())
+        {
+            return None;
+        }
+        match self.header(frames, offset) {
+            Header::Free { granules } => Some(granules),
+            Header::Used { .. } => None,
+        }
+    }
+
+    /// The header at `offset`, where a block starts.
+    #[inline]
+    pub(crate) fn header<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> Header {
+        self.touch();
+        let word = self.word(frames, offset);
+        let number = word >> NUMBER_SHIFT;
+        if word & FREE != 0 {
+            Header::Free { granules: number }
+        } else {
+            Header::Used {
+                owner: number,
+                prev_free: word & PREV_FREE != 0,
+            }
+        }
+    }
+
+    /// Writes the header of a used block whose neighbour before is used, a hole or the start.
+    pub(crate) fn set_used<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32, owner: u32) {
+        self.set_word(frames, offset, owner << NUMBER_SHIFT);
+    }
+
+    /// Records whether the block that ends at `offset` is free.
+    pub(crate) fn set_prev_free<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        offset: u32,
+        free: bool,
+    ) {
+        let page = Self::page_granules::<S>();
+        if offset % page == 0 && !self.is_backed(frames, offset / page) {
+            if offset > 0 {
+                self.set_tail_free(frames, offset / page - 1, free);
+            }
+            return;
+        }
+        self.touch();
+        let word = self.word(frames, offset);
+        self.set_word(
+            frames,
+            offset,
+            if free {
+                word | PREV_FREE
+            } else {
+                word & !PREV_FREE
+            },
+        );
+    }
+
+    /// Puts a free block on the books: header, footer and list.
+    pub(crate) fn link<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, len: u32) {
+        let header = len << NUMBER_SHIFT | FREE;
+        self.touch();
+        self.set_word(frames, start, header);
+        self.set_word(frames, start + len - 1, header);
+        if len < LISTED_MIN {
+            return;
+        }
+        let class = Class::of(len);
+        let next = self.index.head(class).unwrap_or(NONE);
+        self.set_word(frames, start + 1, next);
+        self.set_word(frames, start + 2, NONE);
+        if next != NONE {
+            self.touch();
+            self.set_word(frames, next + 2, start);
+        }
+        self.index.set_head(class, start);
+    }
+
+    /// Takes a free block off its list.
+    pub(crate) fn unlink<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, len: u32) {
+        self.touch();
+        if len < LISTED_MIN {
+            return;
+        }
+        let next = self.word(frames, start + 1);
+        let prev = self.word(frames, start + 2);
+        if next != NONE {
+            self.touch();
+            self.set_word(frames, next + 2, prev);
+        }
+        if prev != NONE {
+            self.touch();
+            self.set_word(frames, prev + 1, next);
+        } else {
+            self.index.set_head(Class::of(len), next);
+        }
+    }
+
+    /// The links of a listed free block, for the checker.
+    pub(crate) fn links<S: PageSource>(&self, frames: Frames<'_, S>, start: u32) -> (u32, u32) {
+        (self.word(frames, start + 1), self.word(frames, start + 2))
+    }
+
+    /// Compaction's positions must not stand inside a block that is being merged.
+    pub(crate) fn forget_positions(&mut self, from: u32, to: u32) {
+        if from < self.cursor && self.cursor < to {
+            self.cursor = from;
+        }
+        if from < self.scan && self.scan < to {
+            self.scan = from;
+        }
+    }
+
+    /// The word at `offset`, in a page that has a frame.
+    #[inline]
+    pub(crate) fn word<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> u32 {
+        let (frame, byte) = self.locate(frames, offset);
+        frames.load(frame, byte)
+    }
+
+    #[inline]
+    fn set_word<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32, value: u32) {
+        let (frame, byte) = self.locate(frames, offset);
+        frames.store(frame, byte, value);
+    }
+
+    /// Frame and byte of a granule, in a page that has a frame.
+    #[inline]
+    pub(crate) fn locate<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        offset: u32,
+    ) -> (FrameId, usize) {
+        let page = Self::page_granules::<S>();
+        match self.frame(frames, offset / page) {
+            Some(frame) => (frame, (offset % page) as usize * 4),
+            None => corrupt(offset),
+        }
+    }
+
+    /// The page's frame, if it has one.
+    #[inline]
+    pub(crate) fn frame<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> Option<FrameId> {
+        let entry = self.table_entry(frames, page);
+        (entry & BACKED != 0).then(|| FrameId::from_masked(entry))
+    }
+
+    /// Whether the page has a frame.
+    #[inline]
+    pub(crate) fn is_backed<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> bool {
+        self.table_entry(frames, page) & BACKED != 0
+    }
+
+    #[inline]
+    pub(crate) fn touch(&self) {
+        #[cfg(test)]
+        self.touched.set(self.touched.get() + 1);
+    }
+}
+
+/// Page table: growing and shrinking by single pages.
+impl Space {
+    #[inline]
+    fn table_entry<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> u32 {
+        match self.table.locate(frames, page) {
+            Some(place) => frames.load(place.frame, place.byte),
+            None => 0,
+        }
+    }
+
+    fn set_table_entry<S: PageSource>(&self, frames: Frames<'_, S>, page: u32, entry: u32) {
+        if let Some(place) = self.table.locate(frames, page) {
+            frames.store(place.frame, place.byte, entry);
+        }
+    }
+
+    fn set_tail_free<S: PageSource>(&self, frames: Frames<'_, S>, page: u32, free: bool) {
+        let entry = self.table_entry(frames, page);
+        if entry & BACKED != 0 {
+            let flag = if free { TAIL_FREE } else { 0 };
+            self.set_table_entry(frames, page, entry & !TAIL_FREE | flag);
+        }
+    }
+
+    /// Length of the free block that ends where `page` starts, if that is known from the page
+    /// table: only where `page` itself has no frame.
+    pub(crate) fn tail_before<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> u32 {
+        let both = BACKED | TAIL_FREE;
+        if page == 0 || self.table_entry(frames, page - 1) & both != both {
+            return 0;
+        }
+        self.touch();
+        self.word(frames, page * Self::page_granules::<S>() - 1) >> NUMBER_SHIFT
+    }
+
+    /// Backs one page, or as many as the request needs, beside a free block where there is one.
+    /// Returns the free range, on no list. On failure nothing has changed.
+    fn grow<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        granules: u32,
+    ) -> Result<(u32, u32), SpaceError> {
+        match self.grow_into_hole(frames, granules)? {
+            Some(range) => Ok(range),
+            None => self.grow_at_end(frames, granules),
+        }
+    }
+
+    /// Backs the hole that was made last, if it is enough with the free blocks around it.
+    fn grow_into_hole<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        granules: u32,
+    ) -> Result<Option<(u32, u32)>, SpaceError> {
+        let Some(leaf) = self.table.first(Which::Free) else {
+            return Ok(None);
+        };
+        let page_len = Self::page_granules::<S>();
+        let within = self.table.first_free(frames, leaf).unwrap_or(0);
+        let page = leaf * PageTable::leaf_len::<S>() + within;
+        let before = self.tail_before(frames, page);
+        let after = self.free_at(frames, (page + 1) * page_len).unwrap_or(0);
+        if before + page_len + after < granules {
+            return Ok(None);
+        }
+        let new_leaf = self.table.leaf_frame(frames, leaf).is_none();
+        if new_leaf {
+            self.table.add_leaf(frames, leaf)?;
+            self.thread_holes(frames, leaf);
+        }
+        let wanted = self.next_frame(frames, page);
+        let frame = match frames.take(wanted) {
+            Ok(frame) => frame,
+            Err(error) => {
+                if new_leaf {
+                    self.table.drop_leaf(frames, leaf, false);
+                }
+                return Err(error.into());
+            }
+        };
+        self.take_hole(frames, page);
+        self.set_backed(frames, page, frame);
+        let start = page * page_len;
+        if before > 0 {
+            self.unlink(frames, start - before, before);
+        }
+        if after > 0 {
+            self.unlink(frames, start + page_len, after);
+        }
+        let (from, to) = (start - before, start + page_len + after);
+        self.forget_positions(from, to);
+        Ok(Some((from, to - from)))
+    }
+
+    /// Backs pages after the last one.
+    fn grow_at_end<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        granules: u32,
+    ) -> Result<(u32, u32), SpaceError> {
+        let page_len = Self::page_granules::<S>();
+        let before = self.tail_before(frames, self.end);
+        let pages = (granules - before.min(granules)).div_ceil(page_len).max(1);
+        if self.end + pages > Self::pages_max::<S>() {
+            return Err(SpaceError::Full);
+        }
+        for added in 0..pages {
+            if let Err(error) = self.back_at_end(frames) {
+                for _ in 0..added {
+                    self.unback(frames, self.end - 1);
+                }
+                return Err(error.into());
+            }
+        }
+        let start = (self.end - pages) * page_len;
+        if before > 0 {
+            self.unlink(frames, start - before, before);
+        }
+        self.forget_positions(start - before, self.end * page_len);
+        Ok((start - before, before + pages * page_len))
+    }
+
+    fn back_at_end<S: PageSource>(&mut self, frames: Frames<'_, S>) -> Result<(), TakeError> {
+        let page = self.end;
+        let leaf = page / PageTable::leaf_len::<S>();
+        let new_leaf = self.table.leaf_frame(frames, leaf).is_none();
+        if new_leaf {
+            self.table.add_leaf(frames, leaf)?;
+        }
+        match frames.take(self.next_frame(frames, page)) {
+            Ok(frame) => {
+                self.end += 1;
+                self.set_backed(frames, page, frame);
+                Ok(())
+            }
+            Err(error) => {
+                if new_leaf {
+                    self.table.drop_leaf(frames, leaf, true);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Backs the hole `page` for compaction, without touching its neighbours' blocks.
+    pub(crate) fn back_hole<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        page: u32,
+    ) -> Result<(), TakeError> {
+        let leaf = page / PageTable::leaf_len::<S>();
+        let new_leaf = self.table.leaf_frame(frames, leaf).is_none();
+        if new_leaf {
+            self.table.add_leaf(frames, leaf)?;
+            self.thread_holes(frames, leaf);
+        }
+        match frames.take(self.next_frame(frames, page)) {
+            Ok(frame) => {
+                self.take_hole(frames, page);
+                self.set_backed(frames, page, frame);
+                Ok(())
+            }
+            Err(error) => {
+                if new_leaf {
+                    self.table.drop_leaf(frames, leaf, false);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the frame of a page back; the page becomes a hole, or the space ends before it.
+    pub(crate) fn unback<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32) {
+        let Some(frame) = self.frame(frames, page) else {
+            return;
+        };
+        let leaf_len = PageTable::leaf_len::<S>();
+        let leaf = page / leaf_len;
+        self.set_table_entry(frames, page, 0);
+        frames.give_back(frame);
+        self.backed -= 1;
+        let live = self.table.remove_live(frames, leaf);
+        if live == 0 {
+            let last = (self.end - 1) / leaf_len == leaf;
+            self.table.drop_leaf(frames, leaf, last);
+            if last {
+                self.end = leaf * leaf_len;
+            } else {
+                self.table.unlink(frames, leaf, Which::Free);
+                self.table.link(frames, leaf, Which::Free, false);
+            }
+            if self.backed == 0 {
+                self.table.clear(frames);
+                self.end = 0;
+            }
+        } else if page + 1 == self.end {
+            self.end -= 1;
+        } else {
+            self.put_hole(frames, page);
+        }
+        // A position past the end would stand in the middle of a block when the space grows.
+        let end = self.end * Self::page_granules::<S>();
+        self.cursor = self.cursor.min(end);
+        self.scan = self.scan.min(end);
+    }
+
+    fn set_backed<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32, frame: FrameId) {
+        self.set_table_entry(frames, page, BACKED | frame.number());
+        self.table
+            .add_live(frames, page / PageTable::leaf_len::<S>());
+        self.backed += 1;
+    }
+
+    /// The frame after that of the page before: there the two would be one piece of memory.
+    fn next_frame<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> Option<FrameId> {
+        let before = self.frame(frames, page.checked_sub(1)?)?;
+        FrameId::new(before.number() + 1)
+    }
+}
+
+/// Holes: the free entries of a page table leaf, doubly linked.
+///
+/// ```text
+///  hole entry   31 30 29      15 14       0
+///               [0 |0|  prev + 1 | next + 1 ]    places in the same leaf, at most 16384
+/// ```
+impl Space {
+    fn hole_links(entry: u32) -> (u32, u32) {
+        (entry & 0x7fff, entry >> 15 & 0x7fff)
+    }
+
+    fn put_hole<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32) {
+        let leaf_len = PageTable::leaf_len::<S>();
+        let (leaf, within) = (page / leaf_len, page % leaf_len);
+        let head = self.table.first_free(frames, leaf);
+        self.set_table_entry(frames, page, head.map_or(0, |next| next + 1));
+        if let Some(next) = head {
+            let (after, _) = Self::hole_links(self.table_entry(frames, leaf * leaf_len + next));
+            self.set_table_entry(frames, leaf * leaf_len + next, (within + 1) << 15 | after);
+        }
+        self.table.set_first_free(frames, leaf, Some(within));
+        self.table.link(frames, leaf, Which::Free, true);
+    }
+
+    fn take_hole<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32) {
+        let leaf_len = PageTable::leaf_len::<S>();
+        let leaf = page / leaf_len;
+        let (next, prev) = Self::hole_links(self.table_entry(frames, page));
+        if let Some(next) = next.checked_sub(1) {
+            let (after, _) = Self::hole_links(self.table_entry(frames, leaf * leaf_len + next));
+            self.set_table_entry(frames, leaf * leaf_len + next, prev << 15 | after);
+        }
+        match prev.checked_sub(1) {
+            Some(prev) => {
+                let (_, before) =
+                    Self::hole_links(self.table_entry(frames, leaf * leaf_len + prev));
+                self.set_table_entry(frames, leaf * leaf_len + prev, before << 15 | next);
+            }
+            None => {
+                self.table.set_first_free(frames, leaf, next.checked_sub(1));
+                if next == 0 {
+                    self.table.unlink(frames, leaf, Which::Free);
+                }
+            }
+        }
+        self.set_table_entry(frames, page, 0);
+    }
+
+    /// Length of a leaf's list of holes; `None` if it is broken. For the checker.
+    pub(crate) fn count_holes<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+    ) -> Option<u32> {
+        let leaf_len = PageTable::leaf_len::<S>();
+        let (mut count, mut before) = (0, 0);
+        let mut at = self.table.first_free(frames, leaf);
+        while let Some(within) = at {
+            let entry = self.table_entry(frames, leaf * leaf_len + within);
+            let (next, prev) = Self::hole_links(entry);
+            if entry & BACKED != 0 || prev != before || count > leaf_len {
+                return None;
+            }
+            count += 1;
+            before = within + 1;
+            at = next.checked_sub(1);
+        }
+        Some(count)
+    }
+
+    /// Makes every page of a leaf that was given back and is needed again a hole.
+    fn thread_holes<S: PageSource>(&mut self, frames: Frames<'_, S>, leaf: u32) {
+        let leaf_len = PageTable::leaf_len::<S>();
+        for within in 0..leaf_len {
+            let next = if within + 1 < leaf_len { within + 2 } else { 0 };
+            self.set_table_entry(frames, leaf * leaf_len + within, within << 15 | next);
+        }
+        self.table.set_first_free(frames, leaf, Some(0));
+    }
+}
+
+/// A page that a block lies in has no frame: the tables contradict each other, and going on
+/// would hand out somebody else's memory. Not reachable from any input.
+#[cold]
+#[inline(never)]
+fn corrupt(offset: u32) -> ! {
+    panic!("alloc_xv: no frame under logical offset {offset}: the pool's tables are corrupt")
+}

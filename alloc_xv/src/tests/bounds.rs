@@ -1,0 +1,103 @@
+//! What an operation may do at most.
+
+use super::{Rng, pattern, region};
+use crate::frames::{Account, Frames};
+use crate::space::Space;
+use crate::{BLOCKS_TOUCHED_MAX, OBJECT_MAX, OVERHEAD, Pool, Slots};
+use std::vec::Vec;
+
+/// Random, ascending, descending and alternating histories: no allocation and no free touches
+/// more blocks than the published constant.
+#[test]
+fn no_call_touches_more_blocks_than_the_constant() {
+    let mut worst_of_all = 0;
+    for history in 0..4 {
+        let source = region::<4096>(9000);
+        let account = Account::new();
+        let frames = Frames::new(&source, &account);
+        let mut space = Space::new();
+        let mut rng = Rng(history);
+        let mut live: Vec<(u32, u32)> = Vec::new();
+        let mut worst = 0;
+        for step in 0..60_000u32 {
+            let grow = match history {
+                0 => rng.below(2) == 0,
+                _ => (step / 2000) % 2 == 0,
+            };
+            space.touched.set(0);
+            if grow && live.len() < 8000 {
+                let granules =
+                    2 + rng.below(if step % 50 == 0 { OBJECT_MAX / 4 } else { 1024 }) as u32;
+                if let Ok(offset) = space.alloc(frames, granules, step) {
+                    live.push((offset, granules));
+                }
+            } else if !live.is_empty() {
+                let pick = match history {
+                    1 => live.len() - 1,
+                    2 => (step as usize * 2) % live.len(),
+                    _ => rng.below(live.len()),
+                };
+                let (offset, granules) = live.swap_remove(pick);
+                space.free(frames, offset, granules);
+            }
+            worst = worst.max(space.touched.get());
+        }
+        assert!(
+            worst <= BLOCKS_TOUCHED_MAX,
+            "history {history}: {worst} blocks touched"
+        );
+        worst_of_all = worst_of_all.max(worst);
+    }
+    assert!(
+        worst_of_all >= BLOCKS_TOUCHED_MAX / 2,
+        "the bound is far from {worst_of_all}"
+    );
+}
+
+#[test]
+fn a_page_sized_object_takes_a_page_and_the_overhead() {
+    let slots: Slots<_> = Slots::new(region::<4096>(2000));
+    for key in 0..1024 {
+        slots.store(key, 0, &[&pattern(key, 4096)]).unwrap();
+    }
+    let stats = slots.stats();
+    assert_eq!(stats.block_bytes, 1024 * (4096 + OVERHEAD as u64));
+    assert_eq!(
+        stats.data_pages,
+        (1024 * (4096 + OVERHEAD as u64)).div_ceil(4096)
+    );
+}
+
+/// Backs the pages that are needed and not one more, whatever the sizes.
+#[test]
+fn a_filled_pool_has_at_most_one_page_to_spare() {
+    let slots: Slots<_> = Slots::new(region::<4096>(3000));
+    let mut rng = Rng(9);
+    for key in 0..3000 {
+        slots
+            .store(key, 0, &[&pattern(key, 1 + rng.below(3500))])
+            .unwrap();
+        let stats = slots.stats();
+        assert!(
+            stats.data_pages <= stats.block_bytes.div_ceil(4096) + 1,
+            "{stats:?}"
+        );
+    }
+}
+
+#[test]
+fn metadata_is_twelve_bytes_and_the_page_table_an_object() {
+    let slots: Slots<_> = Slots::new(region::<4096>(9000));
+    for key in 0..16384 {
+        slots.store(key, 0, &[&[7; 2000]]).unwrap();
+    }
+    let stats = slots.stats();
+    let beside = stats.used_bytes() + stats.struct_bytes - stats.payload_bytes;
+    assert!(beside <= 16384 * 15, "{} bytes an object", beside / 16384);
+}
+
+#[test]
+fn the_struct_is_small_enough_for_a_kernel_stack() {
+    assert!(size_of::<Slots<crate::RegionSource<4096>>>() <= 4096);
+    assert!(size_of::<Pool<crate::RegionSource<4096>>>() <= 4096);
+}

@@ -1,0 +1,88 @@
+//! Many threads on one pool: what is read is always what somebody wrote, whole.
+
+use super::{Rng, pattern, region};
+use crate::{Compactor, MmapSource, Slots};
+use std::sync::Arc;
+use std::vec::Vec;
+
+#[test]
+fn threads_read_whole_objects_while_others_write_free_and_pack() {
+    let slots: Arc<Slots<_, spin::Mutex<()>, 4>> = Arc::new(Slots::new(region::<4096>(600)));
+    let writers = 3;
+    std::thread::scope(|scope| {
+        for thread in 0..writers {
+            let slots = &slots;
+            scope.spawn(move || {
+                let mut rng = Rng(thread);
+                for _ in 0..8000 {
+                    let key = rng.below(64) as u64;
+                    match rng.below(8) {
+                        0..=3 => {
+                            let seed = rng.next();
+                            let mut bytes = pattern(seed, 16 + rng.below(3000));
+                            bytes[..8].copy_from_slice(&seed.to_le_bytes());
+                            slots.store(key, 0, &[&bytes]).unwrap();
+                        }
+                        4 => {
+                            slots.clear(key).unwrap();
+                        }
+                        5 => {
+                            slots.compact(3);
+                        }
+                        _ => {
+                            if let Some(slot) = slots.get(key).unwrap() {
+                                let found = slot.fragments().concat();
+                                let seed = u64::from_le_bytes(found[..8].try_into().unwrap());
+                                assert_eq!(found[8..], pattern(seed, found.len())[8..]);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    slots.check().unwrap();
+}
+
+/// Nothing is called but `clear`; the thread does the rest and resident memory follows.
+#[test]
+fn the_compactor_packs_after_a_burst_of_frees_and_memory_goes_back() {
+    let source: MmapSource = MmapSource::new(1 << 30).unwrap();
+    let slots: Arc<Slots<MmapSource>> = Arc::new(Slots::new(source));
+    let compactor = Compactor::spawn(&slots).unwrap();
+    let mut rng = Rng(4);
+    let sizes: Vec<usize> = (0..20_000).map(|_| 30 + rng.below(3800)).collect();
+    for (key, &size) in sizes.iter().enumerate() {
+        slots
+            .store(key as u64, 0, &[&pattern(key as u64, size)])
+            .unwrap();
+    }
+    let kept: Vec<u64> = (0..20_000).filter(|_| rng.below(10) >= 3).collect();
+    let mut next = kept.iter().copied().peekable();
+    for key in 0..20_000 {
+        if next.next_if_eq(&key).is_none() {
+            slots.clear(key).unwrap();
+        }
+    }
+    let payload: u64 = kept.iter().map(|&key| sizes[key as usize] as u64).sum();
+    // The compactor has no deadline; a loaded machine only makes it later.
+    while slots.stats().used_bytes() * 100 > payload * 112 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    drop(compactor);
+    slots.check().unwrap();
+    for &key in &kept {
+        let expected = pattern(key, sizes[key as usize]);
+        assert_eq!(
+            slots.get(key).unwrap().unwrap().fragments().concat(),
+            expected
+        );
+    }
+    let used = slots.stats().used_bytes() as usize;
+    assert!(slots.source().resident_bytes() <= used * 105 / 100);
+    for &key in &kept {
+        slots.clear(key).unwrap();
+    }
+    assert_eq!(slots.pages_used(), 0);
+    assert_eq!(slots.source().resident_bytes(), 0);
+}

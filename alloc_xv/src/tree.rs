@@ -1,0 +1,368 @@
+//! A radix tree of single pages: the page table and the entry table.
+//!
+//! ```text
+//!  root (in the arena)     directory: one page          leaf: one page
+//!  [ frame | frame | .. ]->[ record | record | .. ]---->[ entry | entry | .. ]
+//!                            32 bytes, one a leaf         4 bytes (page table)
+//!                                                         8 bytes (entry table)
+//!
+//!  record:  0 frame + 1   4 live entries   8 first free entry + 1   12 next leaf + 1
+//!          16 prev leaf + 1   20 generation   24 records in use (record 0 only)   28 flags
+//! ```
+//!
+//! Leaves with free entries form a list, and the free entries of a leaf another, inside the
+//! entries; so a free entry is found, and a leaf that became empty is given back, without a
+//! search. All words are zero in a new page and zero means "nothing" everywhere.
+
+use crate::frames::{Frames, TakeError};
+use crate::source::{FrameId, PageSource};
+
+const RECORD_BYTES: usize = 32;
+const FRAME: usize = 0;
+const LIVE: usize = 4;
+const FIRST_FREE: usize = 8;
+const NEXT: usize = 12;
+const PREV: usize = 16;
+const GENERATION: usize = 20;
+const RECORDS_USED: usize = 24;
+const FLAGS: usize = 28;
+
+/// The record is counted in its directory's `RECORDS_USED`.
+const KNOWN: u32 = 1;
+/// The leaf is in the list of leaves with free entries.
+const LISTED: u32 = 2;
+
+/// Ends of a list of leaves; `leaf + 1`, 0 for none.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+/// Which list of leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Leaves that have free entries.
+    Free,
+    /// Leaves whose entries have all been used up (entry table of a handle pool).
+    Retired,
+}
+
+/// See the module's text. `ENTRY` is the size of an entry in bytes.
+pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize> {
+    /// Frame number + 1 of each directory.
+    root: [u32; ROOT],
+    lists: [List; 2],
+    /// Pages taken: directories and leaves.
+    pages: u32,
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) frame: FrameId,
+    pub(crate) byte: usize,
+}
+
+impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            root: [0; ROOT],
+            lists: [List { head: 0, tail: 0 }; 2],
+            pages: 0,
+        }
+    }
+
+    /// Entries in a leaf.
+    pub(crate) const fn leaf_len<S: PageSource>() -> u32 {
+        (S::PAGE_SIZE / ENTRY) as u32
+    }
+
+    const fn dir_len<S: PageSource>() -> u32 {
+        (S::PAGE_SIZE / RECORD_BYTES) as u32
+    }
+
+    /// Entries that the tree can hold at most: at least 2^22 for the page table, and 2^24,
+    /// which is the most that numbers of entries are given bits for.
+    pub(crate) const fn capacity<S: PageSource>() -> u64 {
+        let capacity = ROOT as u64 * Self::dir_len::<S>() as u64 * Self::leaf_len::<S>() as u64;
+        if capacity > 1 << 24 {
+            1 << 24
+        } else {
+            capacity
+        }
+    }
+
+    /// Leaves that the tree can hold at most.
+    pub(crate) const fn leaves_max<S: PageSource>() -> u32 {
+        (Self::capacity::<S>() / Self::leaf_len::<S>() as u64) as u32
+    }
+
+    /// Gives back every leaf and directory and forgets all.
+    pub(crate) fn drop_all<S: PageSource>(&mut self, frames: Frames<'_, S>) {
+        for dir in 0..ROOT as u32 {
+            if self.root[dir as usize] == 0 {
+                continue;
+            }
+            for leaf in dir * Self::dir_len::<S>()..(dir + 1) * Self::dir_len::<S>() {
+                self.drop_leaf(frames, leaf, false);
+            }
+        }
+        self.clear(frames);
+    }
+
+    /// Pages taken by the tree.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    /// Where the entry is, if its leaf exists.
+    #[inline]
+    pub(crate) fn locate<S: PageSource>(&self, frames: Frames<'_, S>, index: u32) -> Option<Place> {
+        let leaf = index / Self::leaf_len::<S>();
+        let frame = self.leaf_frame(frames, leaf)?;
+        Some(Place {
+            frame,
+            byte: (index % Self::leaf_len::<S>()) as usize * ENTRY,
+        })
+    }
+
+    /// The leaf's frame, if the leaf exists.
+    #[inline]
+    pub(crate) fn leaf_frame<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+    ) -> Option<FrameId> {
+        let word = self.get(frames, leaf, FRAME);
+        (word != 0).then(|| FrameId::from_masked(word - 1))
+    }
+
+    /// Live entries of a leaf.
+    pub(crate) fn live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> u32 {
+        self.get(frames, leaf, LIVE)
+    }
+
+    /// Counts an entry of an existing leaf as live.
+    pub(crate) fn add_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) {
+        let live = self.get(frames, leaf, LIVE);
+        self.set(frames, leaf, LIVE, live + 1);
+    }
+
+    /// Counts one live entry less and returns how many are left.
+    pub(crate) fn remove_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> u32 {
+        let live = self.get(frames, leaf, LIVE).saturating_sub(1);
+        self.set(frames, leaf, LIVE, live);
+        live
+    }
+
+    /// First free entry of a leaf (its place in the leaf).
+    pub(crate) fn first_free<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+    ) -> Option<u32> {
+        self.get(frames, leaf, FIRST_FREE).checked_sub(1)
+    }
+
+    /// Sets the first free entry of a leaf.
+    pub(crate) fn set_first_free<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+        first: Option<u32>,
+    ) {
+        self.set(frames, leaf, FIRST_FREE, first.map_or(0, |first| first + 1));
+    }
+
+    /// A number the owner keeps with the leaf, also while the leaf does not exist.
+    pub(crate) fn generation<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> u32 {
+        self.get(frames, leaf, GENERATION)
+    }
+
+    /// Sets that number.
+    pub(crate) fn set_generation<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+        generation: u32,
+    ) {
+        self.set(frames, leaf, GENERATION, generation);
+    }
+
+    /// Creates a leaf, all zero. On failure nothing has changed.
+    pub(crate) fn add_leaf<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+    ) -> Result<FrameId, TakeError> {
+        debug_assert!(leaf < Self::leaves_max::<S>());
+        debug_assert!(self.leaf_frame(frames, leaf).is_none());
+        let dir = (leaf / Self::dir_len::<S>()) as usize;
+        let new_dir = self.root[dir] == 0;
+        if new_dir {
+            self.root[dir] = frames.take_zeroed()?.number() + 1;
+            self.pages += 1;
+        }
+        match frames.take_zeroed() {
+            Ok(frame) => {
+                self.pages += 1;
+                self.set(frames, leaf, FRAME, frame.number() + 1);
+                self.set(frames, leaf, LIVE, 0);
+                self.set_known(frames, leaf, true);
+                Ok(frame)
+            }
+            Err(error) => {
+                if new_dir {
+                    self.drop_dir(frames, dir);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a leaf's page back. With `forget` its record goes too, and with the last record
+    /// the directory; otherwise list membership and generation stay.
+    pub(crate) fn drop_leaf<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+        forget: bool,
+    ) {
+        if let Some(frame) = self.leaf_frame(frames, leaf) {
+            self.set(frames, leaf, FRAME, 0);
+            self.set(frames, leaf, FIRST_FREE, 0);
+            frames.give_back(frame);
+            self.pages -= 1;
+        }
+        if forget {
+            self.unlink(frames, leaf, Which::Free);
+            self.set_known(frames, leaf, false);
+            let dir = (leaf / Self::dir_len::<S>()) as usize;
+            if self.get(frames, leaf - leaf % Self::dir_len::<S>(), RECORDS_USED) == 0 {
+                self.drop_dir(frames, dir);
+            }
+        }
+    }
+
+    /// Gives back every directory. All leaves are gone already.
+    pub(crate) fn clear<S: PageSource>(&mut self, frames: Frames<'_, S>) {
+        for dir in 0..ROOT {
+            if self.root[dir] != 0 {
+                self.drop_dir(frames, dir);
+            }
+        }
+        self.lists = [List::default(); 2];
+    }
+
+    fn drop_dir<S: PageSource>(&mut self, frames: Frames<'_, S>, dir: usize) {
+        let word = core::mem::take(&mut self.root[dir]);
+        frames.give_back(FrameId::from_masked(word.wrapping_sub(1)));
+        self.pages -= 1;
+    }
+
+    /// First leaf of a list.
+    pub(crate) fn first(&self, which: Which) -> Option<u32> {
+        self.lists[which as usize].head.checked_sub(1)
+    }
+
+    /// Whether the leaf is in a list.
+    pub(crate) fn is_listed<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> bool {
+        self.get(frames, leaf, FLAGS) & LISTED != 0
+    }
+
+    /// Puts a leaf at the front (leaves that exist) or the back of a list.
+    pub(crate) fn link<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+        which: Which,
+        front: bool,
+    ) {
+        if self.is_listed(frames, leaf) {
+            return;
+        }
+        let list = self.lists[which as usize];
+        let (next, prev) = if front {
+            (list.head, 0)
+        } else {
+            (0, list.tail)
+        };
+        self.set(frames, leaf, NEXT, next);
+        self.set(frames, leaf, PREV, prev);
+        let list = &mut self.lists[which as usize];
+        if next == 0 {
+            list.tail = leaf + 1;
+        }
+        if prev == 0 {
+            list.head = leaf + 1;
+        }
+        if next != 0 {
+            self.set(frames, next - 1, PREV, leaf + 1);
+        }
+        if prev != 0 {
+            self.set(frames, prev - 1, NEXT, leaf + 1);
+        }
+        let flags = self.get(frames, leaf, FLAGS);
+        self.set(frames, leaf, FLAGS, flags | LISTED);
+    }
+
+    /// Takes a leaf out of the list, if it is in it.
+    pub(crate) fn unlink<S: PageSource>(&mut self, frames: Frames<'_, S>, leaf: u32, which: Which) {
+        if !self.is_listed(frames, leaf) {
+            return;
+        }
+        let next = self.get(frames, leaf, NEXT);
+        let prev = self.get(frames, leaf, PREV);
+        match next {
+            0 => self.lists[which as usize].tail = prev,
+            _ => self.set(frames, next - 1, PREV, prev),
+        }
+        match prev {
+            0 => self.lists[which as usize].head = next,
+            _ => self.set(frames, prev - 1, NEXT, next),
+        }
+        let flags = self.get(frames, leaf, FLAGS);
+        self.set(frames, leaf, FLAGS, flags & !LISTED);
+    }
+
+    fn set_known<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, known: bool) {
+        let flags = self.get(frames, leaf, FLAGS);
+        if (flags & KNOWN != 0) == known {
+            return;
+        }
+        self.set(frames, leaf, FLAGS, flags ^ KNOWN);
+        let first = leaf - leaf % Self::dir_len::<S>();
+        let used = self.get(frames, first, RECORDS_USED);
+        self.set(
+            frames,
+            first,
+            RECORDS_USED,
+            if known {
+                used + 1
+            } else {
+                used.saturating_sub(1)
+            },
+        );
+    }
+
+    #[inline]
+    fn get<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize) -> u32 {
+        match self.root.get((leaf / Self::dir_len::<S>()) as usize) {
+            None | Some(0) => 0,
+            Some(&word) => {
+                let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES + field;
+                frames.load(FrameId::from_masked(word - 1), byte)
+            }
+        }
+    }
+
+    /// Sets a field of a record whose directory exists.
+    #[inline]
+    fn set<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize, value: u32) {
+        if let Some(&word @ 1..) = self.root.get((leaf / Self::dir_len::<S>()) as usize) {
+            let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES + field;
+            frames.store(FrameId::from_masked(word - 1), byte, value);
+        }
+    }
+}
