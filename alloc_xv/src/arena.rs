@@ -22,6 +22,8 @@ pub(crate) struct Arena {
     pub(crate) payload: u64,
     /// Objects moved by compaction, ever.
     pub(crate) moved: u64,
+    /// Pages given back by compaction, ever.
+    pub(crate) pages_compacted: u64,
     /// First leaf of entries that a handle pool has not used yet.
     leaves_used: u32,
 }
@@ -34,6 +36,7 @@ impl Arena {
             objects: 0,
             payload: 0,
             moved: 0,
+            pages_compacted: 0,
             leaves_used: 0,
         }
     }

@@ -85,8 +85,15 @@ impl Arena {
     pub(crate) fn compact_step<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
-        mut budget: Budget,
+        budget: Budget,
     ) -> Step {
+        let backed = self.space.backed;
+        let step = self.run_step(frames, budget);
+        self.pages_compacted += u64::from(backed.saturating_sub(self.space.backed));
+        step
+    }
+
+    fn run_step<S: PageSource>(&mut self, frames: Frames<'_, S>, mut budget: Budget) -> Step {
         while budget.looks > 0 && budget.objects > 0 {
             budget.looks -= 1;
             let end = self.space.end.saturating_mul(Space::page_granules::<S>());

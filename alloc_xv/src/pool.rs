@@ -317,8 +317,10 @@ fn live<'s, S: PageSource>(
     }
 }
 
-/// A number that tends to differ between threads: threads have stacks of their own.
-fn thread_hint() -> usize {
+/// A number that stays the same in a thread's calls and tends to differ between threads, for
+/// choosing among several of a kind without sharing a counter: threads have stacks of their own.
+#[inline]
+pub fn thread_hint() -> usize {
     let here = 0u8;
     core::ptr::from_ref(&here).addr() >> 14
 }

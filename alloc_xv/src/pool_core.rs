@@ -198,6 +198,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             stats.data_pages += u64::from(arena.space.backed);
             stats.metadata_pages += arena.metadata_pages();
             stats.objects_moved += arena.moved;
+            stats.pages_compacted += arena.pages_compacted;
         }
         stats.pages_max = self.account.used_max() as u64;
         stats.struct_bytes = size_of::<Self>() as u64;

@@ -263,6 +263,11 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         self.core.account().set_limit(pages);
     }
 
+    /// That limit; `usize::MAX` for none.
+    pub fn limit_pages(&self) -> usize {
+        self.core.account().limit()
+    }
+
     /// Pages taken from the source, metadata included.
     pub fn pages_used(&self) -> usize {
         self.core.account().used()

@@ -43,6 +43,7 @@ const PREV_FREE: u32 = 2;
 const NUMBER_SHIFT: u32 = 2;
 /// Free blocks from here on have links.
 const LISTED_MIN: u32 = 4;
+const PROBES: u32 = 4;
 
 /// Page table entry: the page has a frame (its low 30 bits). Without it the entry is a hole, and
 /// holds the next hole of its leaf plus one.
@@ -175,11 +176,16 @@ impl Space {
     /// A free block of at least `granules`: the first of its own list if it fits, else the first
     /// of the next list whose blocks all do.
     fn find<S: PageSource>(&self, frames: Frames<'_, S>, granules: u32) -> Option<(u32, u32)> {
-        if let Some(start) = self.index.head(Class::of(granules)) {
-            let len = self.word(frames, start) >> NUMBER_SHIFT;
-            if len >= granules {
-                return Some((start, len));
+        let mut at = self.index.head(Class::of(granules)).unwrap_or(NONE);
+        for _ in 0..PROBES {
+            if at == NONE {
+                break;
             }
+            let len = self.word(frames, at) >> NUMBER_SHIFT;
+            if len >= granules {
+                return Some((at, len));
+            }
+            at = self.word(frames, at + 1);
         }
         let start = self.index.find(granules)?;
         Some((start, self.word(frames, start) >> NUMBER_SHIFT))

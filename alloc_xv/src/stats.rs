@@ -20,6 +20,8 @@ pub struct Stats {
     pub pages_max: u64,
     /// Objects that compaction moved, ever.
     pub objects_moved: u64,
+    /// Pages that compaction gave back, ever.
+    pub pages_compacted: u64,
     /// Bytes of the pool's own struct, beside all pages.
     pub struct_bytes: u64,
 }

@@ -75,6 +75,11 @@ pub enum EngineError {
         /// Largest size this engine holds.
         max: usize,
     },
+    /// The object of the slot came back different from what was written: a bug of the engine.
+    Corrupted {
+        /// The slot.
+        slot: usize,
+    },
 }
 
 impl fmt::Display for EngineError {
@@ -85,6 +90,7 @@ impl fmt::Display for EngineError {
             Self::BadSize { size, max } => {
                 write!(f, "object of {size} bytes; this engine holds 1 to {max}")
             }
+            Self::Corrupted { slot } => write!(f, "the object of slot {slot} is not as written"),
         }
     }
 }

@@ -1,0 +1,261 @@
+//! What can go wrong: one small enum for each family of operations.
+
+use core::error::Error;
+use core::fmt;
+
+use crate::codec::CodecId;
+
+#[cfg(test)]
+mod tests;
+
+/// Why [`Codec::workspace`](crate::Codec::workspace) failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkspaceError {
+    /// Pages this long are not supported. Lengths in bytes.
+    PageTooLong {
+        /// The longest supported page.
+        max: usize,
+        /// The page length asked for.
+        got: usize,
+    },
+    /// A codec in C got no memory for its contexts.
+    OutOfMemory,
+    /// A codec in C refused its parameters.
+    Failed {
+        /// The codec.
+        codec: CodecId,
+        /// What the codec's library says about it.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for WorkspaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PageTooLong { max, got } => page_too_long(f, *max, *got),
+            Self::OutOfMemory => f.write_str("no memory for the codec's contexts"),
+            Self::Failed { codec, reason } => write!(f, "{codec} workspace: {reason}"),
+        }
+    }
+}
+
+impl Error for WorkspaceError {}
+
+/// Why [`Codec::compress`](crate::Codec::compress) failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompressError {
+    /// The output buffer is too short. Lengths in bytes.
+    OutputTooSmall {
+        /// A length that is always enough for such a page.
+        needed: usize,
+        /// The length of the buffer.
+        got: usize,
+    },
+    /// The workspace was made for shorter pages. Lengths in bytes.
+    PageTooLong {
+        /// The longest page this workspace takes.
+        max: usize,
+        /// The length of the page.
+        got: usize,
+    },
+    /// The workspace was made by another codec.
+    WrongWorkspace {
+        /// The codec that was asked to work.
+        expected: CodecId,
+        /// The codec that made the workspace.
+        got: CodecId,
+    },
+    /// A codec in C got no memory.
+    OutOfMemory,
+    /// A codec in C failed for a reason of its own.
+    Failed {
+        /// The codec.
+        codec: CodecId,
+        /// What the codec's library says about it.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for CompressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutputTooSmall { needed, got } => write!(
+                f,
+                "output buffer too small: {needed} bytes are always enough, got {got}"
+            ),
+            Self::PageTooLong { max, got } => page_too_long(f, *max, *got),
+            Self::WrongWorkspace { expected, got } => wrong_workspace(f, *expected, *got),
+            Self::OutOfMemory => f.write_str("no memory for the codec's tables"),
+            Self::Failed { codec, reason } => write!(f, "{codec} failed: {reason}"),
+        }
+    }
+}
+
+impl Error for CompressError {}
+
+/// Why [`Codec::decompress`](crate::Codec::decompress) failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecompressError {
+    /// The stream decodes to fewer bytes than the page has.
+    Short {
+        /// The length of the page in bytes.
+        expected: usize,
+        /// The number of bytes decoded.
+        got: usize,
+    },
+    /// The stream decodes to more bytes than the page has.
+    Long {
+        /// The length of the page in bytes.
+        expected: usize,
+        /// The decoded length in bytes as far as it is known: the decoder stops at the end of
+        /// the page, and the stream may go on.
+        got_at_least: usize,
+    },
+    /// The bytes are not a stream of this codec.
+    Malformed {
+        /// The codec.
+        codec: CodecId,
+        /// What the codec's library says about them.
+        reason: &'static str,
+    },
+    /// The stream is longer than the codec makes it for any page of this length. Lengths in
+    /// bytes.
+    StreamTooLong {
+        /// The longest stream for such a page.
+        max: usize,
+        /// The length of this one.
+        got: usize,
+    },
+    /// Pages this long are not supported. Lengths in bytes.
+    PageTooLong {
+        /// The longest supported page.
+        max: usize,
+        /// The length of the page.
+        got: usize,
+    },
+    /// Several fragments do not fit into the scratch buffer together. Lengths in bytes.
+    ScratchTooSmall {
+        /// The length of all fragments.
+        needed: usize,
+        /// The length of the buffer.
+        got: usize,
+    },
+    /// The workspace was made by another codec.
+    WrongWorkspace {
+        /// The codec that was asked to work.
+        expected: CodecId,
+        /// The codec that made the workspace.
+        got: CodecId,
+    },
+}
+
+impl fmt::Display for DecompressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short { expected, got } => write!(
+                f,
+                "stream decodes to too few bytes: expected {expected}, got {got}"
+            ),
+            Self::Long {
+                expected,
+                got_at_least,
+            } => write!(
+                f,
+                "stream decodes to too many bytes: expected {expected}, got at least {got_at_least}"
+            ),
+            Self::Malformed { codec, reason } => {
+                write!(
+                    f,
+                    "expected a stream of {codec}, got bytes with a fault: {reason}"
+                )
+            }
+            Self::StreamTooLong { max, got } => write!(
+                f,
+                "stream too long for the page: expected at most {max} bytes, got {got}"
+            ),
+            Self::PageTooLong { max, got } => page_too_long(f, *max, *got),
+            Self::ScratchTooSmall { needed, got } => write!(
+                f,
+                "scratch buffer too small for the fragments: expected {needed} bytes, got {got}"
+            ),
+            Self::WrongWorkspace { expected, got } => wrong_workspace(f, *expected, *got),
+        }
+    }
+}
+
+impl Error for DecompressError {}
+
+/// Why a name, a level or a stored byte does not stand for a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseCodecError {
+    /// No codec has this name.
+    UnknownName,
+    /// No codec is stored under this byte.
+    UnknownId {
+        /// The byte.
+        got: u8,
+    },
+    /// What follows `zstd:` is not a number.
+    LevelNotANumber,
+    /// zstd has no such level here.
+    LevelOutOfRange {
+        /// The lowest (fastest) level.
+        min: i32,
+        /// The highest (densest) level.
+        max: i32,
+        /// The level asked for.
+        got: i32,
+    },
+    /// The codec exists, but this build was made without its feature.
+    NotInThisBuild {
+        /// The codec.
+        codec: CodecId,
+    },
+}
+
+/// What this build accepts as the name of a codec.
+pub(crate) const ACCEPTED: &str = match (cfg!(feature = "lz4"), cfg!(feature = "zstd")) {
+    (false, false) => "raw",
+    (true, false) => "raw, lz4",
+    (false, true) => "raw, zstd, zstd:LEVEL (LEVEL from -5 to 19)",
+    (true, true) => "raw, lz4, zstd, zstd:LEVEL (LEVEL from -5 to 19)",
+};
+
+impl fmt::Display for ParseCodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownName => write!(f, "no codec of this name: expected one of {ACCEPTED}"),
+            Self::UnknownId { got } => write!(
+                f,
+                "no codec under this byte: expected 0 (raw), 1 (lz4) or 2 (zstd), got {got}"
+            ),
+            Self::LevelNotANumber => write!(
+                f,
+                "the zstd level is not a number: expected one of {ACCEPTED}"
+            ),
+            Self::LevelOutOfRange { min, max, got } => {
+                write!(f, "no such zstd level: expected {min} to {max}, got {got}")
+            }
+            Self::NotInThisBuild { codec } => {
+                write!(f, "this build has no {codec}: expected one of {ACCEPTED}")
+            }
+        }
+    }
+}
+
+impl Error for ParseCodecError {}
+
+fn page_too_long(f: &mut fmt::Formatter<'_>, max: usize, got: usize) -> fmt::Result {
+    write!(f, "page too long: expected at most {max} bytes, got {got}")
+}
+
+fn wrong_workspace(f: &mut fmt::Formatter<'_>, expected: CodecId, got: CodecId) -> fmt::Result {
+    write!(
+        f,
+        "workspace of another codec: expected one of {expected}, got one of {got}"
+    )
+}

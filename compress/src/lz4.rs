@@ -1,0 +1,179 @@
+//! LZ4 blocks, by the safe half of `lz4_flex`.
+
+use core::fmt;
+
+use lz4_flex::block::{self, CompressTable};
+
+use crate::codec::{Codec, CodecId, PAGE_LEN_MAX, check_lengths, check_page_len};
+use crate::error::{CompressError, DecompressError, WorkspaceError};
+
+#[cfg(test)]
+mod tests;
+
+/// The longest page whose positions fit the small table's 16-bit entries, as `lz4_flex` counts.
+/// For a longer page it would build the large table itself, 16 KiB of it, on the stack.
+const SMALL_PAGE_LEN_MAX: usize = u16::MAX as usize - 1;
+
+/// LZ4 without a frame: one block, its length and that of the page kept by the caller.
+///
+/// The format is that of the [LZ4 block specification]; the blocks are what the reference
+/// implementation reads and writes too.
+///
+/// [LZ4 block specification]: https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md
+///
+/// ```
+/// use compress::{Codec, DecompressError, Lz4};
+///
+/// let mut workspace = Lz4.workspace(4096)?;
+/// let mut out = [0; 4525];
+/// assert_eq!(out.len(), Lz4.max_compressed_len(4096));
+/// let len = Lz4.compress(&mut workspace, &[0; 4096], &mut out)?;
+///
+/// // Half the stream is not half a page, it is an error.
+/// let half = Lz4.decompress(&mut workspace, &out[..len / 2], &mut [0; 4096]);
+/// assert!(half.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lz4;
+
+/// The hash table of the LZ4 compressor: 16448 bytes, aligned to 64, no pointers.
+///
+/// The decompressor does not use it. The constructors are `const`, so that a workspace can live
+/// in a `static` and never pass through a stack:
+///
+/// ```
+/// use std::sync::Mutex;
+/// use compress::{Codec, Lz4, Lz4Workspace};
+///
+/// static WORKSPACE: Mutex<Lz4Workspace> = Mutex::new(Lz4Workspace::small());
+///
+/// let mut out = [0; 4525];
+/// let mut workspace = WORKSPACE.lock().unwrap();
+/// assert!(Lz4.compress(&mut workspace, &[1; 4096], &mut out).is_ok());
+/// ```
+pub struct Lz4Workspace {
+    table: CompressTable,
+}
+
+impl Lz4Workspace {
+    /// A table of 4096 16-bit entries, for pages of up to 65534 bytes. 8 KiB of it are cleared
+    /// for every page.
+    #[must_use]
+    pub const fn small() -> Self {
+        Self {
+            table: CompressTable::small(),
+        }
+    }
+
+    /// A table of 4096 32-bit entries, for pages of up to [`PAGE_LEN_MAX`]. 16 KiB of it are
+    /// cleared for every page.
+    #[must_use]
+    pub const fn large() -> Self {
+        Self {
+            table: CompressTable::large(),
+        }
+    }
+
+    /// The longest page this workspace takes, in bytes.
+    #[must_use]
+    pub const fn page_len_max(&self) -> usize {
+        match self.table {
+            CompressTable::Small(_) => SMALL_PAGE_LEN_MAX,
+            CompressTable::Large(_) => PAGE_LEN_MAX,
+        }
+    }
+}
+
+impl fmt::Debug for Lz4Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lz4Workspace")
+            .field("page_len_max", &self.page_len_max())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Codec for Lz4 {
+    type Workspace = Lz4Workspace;
+
+    fn id(&self) -> CodecId {
+        CodecId::Lz4
+    }
+
+    fn workspace(&self, page_len: usize) -> Result<Lz4Workspace, WorkspaceError> {
+        check_page_len(page_len)?;
+        if page_len <= SMALL_PAGE_LEN_MAX {
+            Ok(Lz4Workspace::small())
+        } else {
+            Ok(Lz4Workspace::large())
+        }
+    }
+
+    /// The 110 % and 20 bytes `lz4_flex` insists on; the format's own worst case is less.
+    fn max_compressed_len(&self, page_len: usize) -> usize {
+        page_len.saturating_add(page_len / 10).saturating_add(20)
+    }
+
+    fn compress(
+        &self,
+        workspace: &mut Lz4Workspace,
+        page: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        // Past this check the library would swap a table that is too small for a larger one, made
+        // on the stack unless the optimizer is kind.
+        let max = workspace.page_len_max();
+        if page.len() > max {
+            return Err(CompressError::PageTooLong {
+                max,
+                got: page.len(),
+            });
+        }
+        let got = out.len();
+        block::compress_into_with_table(page, out, &mut workspace.table).map_err(|_| {
+            CompressError::OutputTooSmall {
+                needed: self.max_compressed_len(page.len()),
+                got,
+            }
+        })
+    }
+
+    fn decompress(
+        &self,
+        _workspace: &mut Lz4Workspace,
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        let expected = page.len();
+        check_lengths(
+            expected,
+            compressed.len(),
+            self.max_compressed_len(expected),
+        )?;
+        let got = block::decompress_into(compressed, page).map_err(|e| classify(e, expected))?;
+        if got != expected {
+            return Err(DecompressError::Short { expected, got });
+        }
+        Ok(())
+    }
+}
+
+fn classify(error: block::DecompressError, page_len: usize) -> DecompressError {
+    let reason = match error {
+        block::DecompressError::OutputTooSmall { expected, .. } => {
+            return DecompressError::Long {
+                expected: page_len,
+                got_at_least: expected,
+            };
+        }
+        block::DecompressError::LiteralOutOfBounds => "literals reach past the end of the stream",
+        block::DecompressError::ExpectedAnotherByte => "stream ends inside a sequence",
+        block::DecompressError::OffsetZero => "match with offset zero",
+        block::DecompressError::OffsetOutOfBounds => "match starts before the page",
+        _ => "not an LZ4 block",
+    };
+    DecompressError::Malformed {
+        codec: CodecId::Lz4,
+        reason,
+    }
+}

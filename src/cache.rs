@@ -1,0 +1,559 @@
+//! [`Cache`]: pages in, pages out.
+
+use crate::checksum::{CHECKSUM_LEN, checksum};
+use crate::content::{Stored, value_to_word, word_to_value};
+use crate::counters::{Counters, IoStat, Memory, MmStat, count, uncount};
+use crate::error::{BuildError, Error};
+use crate::workspace::{Shared, Workspace, borrow};
+use alloc_xv::{Compacted, Fragments, PageSource, Slot, SlotState, Slots};
+use compress::{Codec, CodecId, Raw, decompress_fragments, fill, same_filled};
+use core::ops::Deref;
+use core::sync::atomic::Ordering::Relaxed;
+use crossbeam_utils::CachePadded;
+use lock_api::RawMutex;
+
+/// How a cache behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Pages of the device.
+    pub pages: u64,
+    /// Keep a checksum with each stored page: 4 bytes, and a fraction of what the codec costs.
+    pub checksum: bool,
+    /// The most memory to take, in bytes, tables included; 0 for no limit.
+    pub mem_limit: u64,
+}
+
+impl Config {
+    /// A device of `pages` pages, with checksums and without a limit.
+    pub const fn new(pages: u64) -> Self {
+        Self {
+            pages,
+            checksum: true,
+            mem_limit: 0,
+        }
+    }
+}
+
+/// A page that came out longer than all but 1/64 of its size is stored raw: what it would save
+/// is not worth decompressing it.
+const HUGE_SHARE: usize = 64;
+
+/// A compressed-page cache over `S`, with codec `C` and workspaces `W`.
+///
+/// * `W` is a `Vec` of [`Shared`] workspaces, or a slice of a `static` one where there is no
+///   allocator; as many as threads that work at once.
+/// * `L` is the lock, through `lock_api`.
+/// * `PAGE` is the size of the pages put in: 4096, 16384 or 65536. The page source may have
+///   another page size.
+/// * `ARENAS` is the number of independent pools; page `i` lives in pool `i % ARENAS`.
+///
+/// With the feature `std`, `StdCache` fills in the rest.
+///
+/// # Time complexity
+///
+/// `put` and `get` are linear in the page, everything else of theirs is constant.
+pub struct Cache<S, C, W, L = spin::Mutex<()>, const PAGE: usize = 4096, const ARENAS: usize = 4>
+where
+    S: PageSource,
+    C: Codec,
+    L: RawMutex,
+{
+    pub(crate) slots: Slots<S, L, ARENAS>,
+    codec: C,
+    bank: W,
+    config: Config,
+    counters: [CachePadded<Counters>; ARENAS],
+}
+
+impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
+where
+    S: PageSource,
+    C: Codec,
+    W: Deref<Target = [Shared<C, L, PAGE>]>,
+    L: RawMutex,
+{
+    const PAGE_IS_SUPPORTED: () = assert!(
+        PAGE == 4096 || PAGE == 16384 || PAGE == 65536,
+        "pages of 4, 16 or 64 KiB"
+    );
+
+    /// An empty cache. Takes no page from the source.
+    pub fn new(source: S, codec: C, bank: W, config: Config) -> Result<Self, BuildError> {
+        let () = Self::PAGE_IS_SUPPORTED;
+        let max = Slots::<S, L, ARENAS>::keys();
+        if config.pages == 0 || config.pages > max {
+            return Err(BuildError::BadSize {
+                pages: config.pages,
+                max,
+            });
+        }
+        if bank.is_empty() {
+            return Err(BuildError::NoWorkspace);
+        }
+        let cache = Self {
+            slots: Slots::new(source),
+            codec,
+            bank,
+            config,
+            counters: [const { CachePadded::new(Counters::new()) }; ARENAS],
+        };
+        cache.set_mem_limit(config.mem_limit);
+        Ok(cache)
+    }
+
+    /// Pages of the device.
+    pub fn pages(&self) -> u64 {
+        self.config.pages
+    }
+
+    /// The codec.
+    pub fn codec(&self) -> &C {
+        &self.codec
+    }
+
+    /// The page source.
+    pub fn source(&self) -> &S {
+        self.slots.source()
+    }
+
+    /// Stores a page. On failure the page that was stored before stays readable.
+    pub fn put(&self, index: u64, page: &[u8; PAGE]) -> Result<(), Error> {
+        // The word of a same-filled page needs no workspace.
+        let counters = self.begin(index)?;
+        count(&counters.writes);
+        let word = same_filled(page);
+        let result = match word {
+            Some(word) => self.put_word(index, word, counters),
+            None => self.put_bytes(&mut borrow(&self.bank), index, page, counters),
+        };
+        result.inspect_err(|_| count(&counters.failed_writes))
+    }
+
+    /// [`put`](Self::put) with a workspace of the caller's.
+    pub fn put_with(
+        &self,
+        workspace: &mut Workspace<C, PAGE>,
+        index: u64,
+        page: &[u8; PAGE],
+    ) -> Result<(), Error> {
+        let counters = self.begin(index)?;
+        count(&counters.writes);
+        let result = match same_filled(page) {
+            Some(word) => self.put_word(index, word, counters),
+            None => self.put_bytes(workspace, index, page, counters),
+        };
+        result.inspect_err(|_| count(&counters.failed_writes))
+    }
+
+    fn put_word(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
+        let old = match word_to_value(word) {
+            Some(value) => self.slots.set_value(index, value)?,
+            None => {
+                let old = self
+                    .slots
+                    .store(index, Stored::Word.tag(), &[&word.to_le_bytes()])?;
+                count(&counters.word_objects);
+                old
+            }
+        };
+        count(&counters.same_pages);
+        forget::<PAGE>(counters, old);
+        Ok(())
+    }
+
+    fn put_bytes(
+        &self,
+        workspace: &mut Workspace<C, PAGE>,
+        index: u64,
+        page: &[u8; PAGE],
+        counters: &Counters,
+    ) -> Result<(), Error> {
+        let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
+        let sum = checksum_if(self.config.checksum, index, stored);
+        let old = self
+            .slots
+            .store(index, tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
+        remember(counters, tag);
+        forget::<PAGE>(counters, old);
+        Ok(())
+    }
+
+    /// Compresses a page; what is to be stored is either in `stream` or the page itself.
+    pub(crate) fn encode<'b>(
+        &self,
+        codec: &mut C::Workspace,
+        stream: &'b mut [[u8; PAGE]; 2],
+        page: &'b [u8; PAGE],
+    ) -> Result<(u16, &'b [u8]), Error> {
+        let out = stream.as_flattened_mut();
+        let len = self.codec.compress(codec, page, out)?;
+        let checked = self.config.checksum;
+        match out.get(..len).filter(|_| len < PAGE - PAGE / HUGE_SHARE) {
+            Some(stored) => Ok((
+                Stored::Page {
+                    codec: self.codec.id(),
+                    checked,
+                }
+                .tag(),
+                stored,
+            )),
+            None => Ok((
+                Stored::Page {
+                    codec: CodecId::Raw,
+                    checked,
+                }
+                .tag(),
+                page,
+            )),
+        }
+    }
+
+    /// Reads a page: true if one was stored, false (and zeroes) if none was.
+    pub fn get(&self, index: u64, page: &mut [u8; PAGE]) -> Result<bool, Error> {
+        self.get_with(&mut borrow(&self.bank), index, page)
+    }
+
+    /// [`get`](Self::get) with a workspace of the caller's.
+    pub fn get_with(
+        &self,
+        workspace: &mut Workspace<C, PAGE>,
+        index: u64,
+        page: &mut [u8; PAGE],
+    ) -> Result<bool, Error> {
+        let counters = self.begin(index)?;
+        count(&counters.reads);
+        let Some(slot) = self.slots.get(index)? else {
+            page.fill(0);
+            return Ok(false);
+        };
+        let result = self.decode(
+            &mut workspace.codec,
+            &mut workspace.stream,
+            index,
+            &slot,
+            page,
+        );
+        drop(slot);
+        result.inspect_err(|_| {
+            count(&counters.failed_reads);
+            page.fill(0);
+        })?;
+        Ok(true)
+    }
+
+    /// The page that a slot holds; zeroes for none.
+    pub(crate) fn decode(
+        &self,
+        codec: &mut C::Workspace,
+        stream: &mut [[u8; PAGE]; 2],
+        index: u64,
+        slot: &Slot<'_, S, L, ARENAS>,
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        let corrupt = Error::Corrupt { index };
+        match slot.state() {
+            SlotState::Empty => page.fill(0),
+            SlotState::Value(value) => fill(page, value_to_word(value)),
+            SlotState::Object { size, tag } => {
+                let fragments = slot.fragments();
+                match Stored::from_tag(tag).ok_or(corrupt)? {
+                    Stored::Word => {
+                        let mut word = [0; 8];
+                        if fragments.copy_to(0, &mut word) != 8 || size != 8 {
+                            return Err(corrupt);
+                        }
+                        fill(page, u64::from_le_bytes(word));
+                    }
+                    Stored::Page { codec: id, checked } => {
+                        let scratch = stream.as_flattened_mut();
+                        let bytes = whole(&fragments, scratch).ok_or(corrupt)?;
+                        let bytes = verify(index, bytes, checked).ok_or(corrupt)?;
+                        self.decode_stream(codec, id, bytes, page).ok_or(corrupt)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decode_stream(
+        &self,
+        codec: &mut C::Workspace,
+        id: CodecId,
+        bytes: &[u8],
+        page: &mut [u8; PAGE],
+    ) -> Option<()> {
+        if id == CodecId::Raw {
+            return decompress_fragments(&Raw, &mut (), &[bytes], &mut [], page).ok();
+        }
+        if id != self.codec.id() {
+            return None;
+        }
+        decompress_fragments(&self.codec, codec, &[bytes], &mut [], page).ok()
+    }
+
+    /// Forgets a page; true if one was stored.
+    pub fn discard(&self, index: u64) -> Result<bool, Error> {
+        let counters = self.begin(index)?;
+        count(&counters.notify_free);
+        let old = self.slots.clear(index)?;
+        forget::<PAGE>(counters, old);
+        Ok(old != SlotState::Empty)
+    }
+
+    /// Whether a page is stored.
+    pub fn contains(&self, index: u64) -> Result<bool, Error> {
+        self.begin(index)?;
+        Ok(self.slots.state(index)? != SlotState::Empty)
+    }
+
+    /// Forgets every page and clears the statistics. Takes time in proportion to the device.
+    pub fn reset(&self) {
+        for index in 0..self.config.pages {
+            if let (Ok(old), Ok(counters)) = (self.slots.clear(index), self.begin(index)) {
+                forget::<PAGE>(counters, old);
+            }
+        }
+        for counters in &self.counters {
+            for counter in [
+                &counters.huge_pages_since,
+                &counters.reads,
+                &counters.writes,
+                &counters.failed_reads,
+                &counters.failed_writes,
+                &counters.invalid_io,
+                &counters.notify_free,
+            ] {
+                counter.store(0, Relaxed);
+            }
+        }
+        self.slots.reset_pages_max();
+    }
+
+    /// Limits the memory taken, in bytes, tables included; 0 for no limit. Memory that is taken
+    /// already stays taken; puts fail until enough is discarded.
+    pub fn set_mem_limit(&self, bytes: u64) {
+        let pages = match bytes {
+            0 => usize::MAX,
+            _ => usize::try_from(bytes / S::PAGE_SIZE as u64).unwrap_or(usize::MAX),
+        };
+        self.slots.set_limit_pages(pages);
+    }
+
+    /// `mem_used_max` starts again from what is used now.
+    pub fn reset_mem_used_max(&self) {
+        self.slots.reset_pages_max();
+    }
+
+    /// Packs the stored pages together, all of them or `objects`; frees what memory that gives.
+    pub fn compact(&self, objects: u64) -> Compacted {
+        self.slots.compact(objects)
+    }
+
+    /// zram's `mm_stat`.
+    pub fn mm_stat(&self) -> MmStat {
+        let stats = self.slots.stats();
+        let same_pages = self.sum(|counters| &counters.same_pages);
+        let words = self
+            .sum(|counters| &counters.word_objects)
+            .min(stats.objects);
+        let coded = stats.objects - words;
+        let sums = if self.config.checksum {
+            coded * CHECKSUM_LEN as u64
+        } else {
+            0
+        };
+        let limit = self.slots.limit_pages();
+        MmStat {
+            orig_data_size: (coded + same_pages) * PAGE as u64,
+            compr_data_size: stats.payload_bytes.saturating_sub(sums + words * 8),
+            mem_used_total: stats.used_bytes(),
+            mem_limit: if limit == usize::MAX {
+                0
+            } else {
+                limit as u64 * stats.page_size
+            },
+            mem_used_max: stats.pages_max * stats.page_size,
+            same_pages,
+            pages_compacted: stats.pages_compacted,
+            huge_pages: self.sum(|counters| &counters.huge_pages),
+            huge_pages_since: self.sum(|counters| &counters.huge_pages_since),
+        }
+    }
+
+    /// zram's `io_stat`.
+    pub fn io_stat(&self) -> IoStat {
+        IoStat {
+            failed_reads: self.sum(|counters| &counters.failed_reads),
+            failed_writes: self.sum(|counters| &counters.failed_writes),
+            invalid_io: self.sum(|counters| &counters.invalid_io),
+            notify_free: self.sum(|counters| &counters.notify_free),
+            reads: self.sum(|counters| &counters.reads),
+            writes: self.sum(|counters| &counters.writes),
+        }
+    }
+
+    /// Where the memory goes.
+    pub fn memory(&self) -> Memory {
+        let stats = self.slots.stats();
+        let beside = size_of::<Self>() as u64;
+        Memory {
+            mem_used_total: stats.used_bytes(),
+            beside,
+            metadata: stats.metadata_pages * stats.page_size + beside,
+            blocks: stats.block_bytes,
+        }
+    }
+
+    /// Checks every invariant of the allocator, for tests; no other thread may use the cache.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.slots.check()
+    }
+
+    fn sum(&self, counter: impl Fn(&Counters) -> &core::sync::atomic::AtomicU64) -> u64 {
+        self.counters
+            .iter()
+            .map(|counters| counter(counters).load(Relaxed))
+            .sum()
+    }
+
+    /// Checks an index and finds its counters.
+    pub(crate) fn begin(&self, index: u64) -> Result<&Counters, Error> {
+        let counters = &self.counters[(index % ARENAS as u64) as usize];
+        if index >= self.config.pages {
+            count(&counters.invalid_io);
+            return Err(Error::OutOfRange {
+                index,
+                pages: self.config.pages,
+            });
+        }
+        Ok(counters)
+    }
+
+    pub(crate) fn bank(&self) -> &W {
+        &self.bank
+    }
+
+    pub(crate) fn keeps_checksums(&self) -> bool {
+        self.config.checksum
+    }
+}
+
+/// Counts a page that was stored as an object.
+pub(crate) fn remember(counters: &Counters, tag: u16) {
+    if is_huge(tag) {
+        count(&counters.huge_pages);
+        count(&counters.huge_pages_since);
+    }
+}
+
+/// Takes what a slot held before off the counters.
+pub(crate) fn forget<const PAGE: usize>(counters: &Counters, old: SlotState) {
+    match old {
+        SlotState::Empty => {}
+        SlotState::Value(_) => uncount(&counters.same_pages),
+        SlotState::Object { tag, .. } if tag == Stored::Word.tag() => {
+            uncount(&counters.same_pages);
+            uncount(&counters.word_objects);
+        }
+        SlotState::Object { tag, .. } if is_huge(tag) => uncount(&counters.huge_pages),
+        SlotState::Object { .. } => {}
+    }
+}
+
+fn is_huge(tag: u16) -> bool {
+    matches!(
+        Stored::from_tag(tag),
+        Some(Stored::Page {
+            codec: CodecId::Raw,
+            ..
+        })
+    )
+}
+
+/// The checksum that goes behind the stored bytes, if there is to be one.
+pub(crate) fn checksum_if(wanted: bool, index: u64, stored: &[u8]) -> Option<[u8; CHECKSUM_LEN]> {
+    wanted.then(|| checksum(index, stored))
+}
+
+/// An object's bytes in one piece: where they lie, or put together in `scratch`.
+fn whole<'b>(fragments: &Fragments<'b>, scratch: &'b mut [u8]) -> Option<&'b [u8]> {
+    match **fragments {
+        [only] => Some(only),
+        _ => {
+            let size = fragments.size();
+            let room = scratch.get_mut(..size)?;
+            fragments.copy_to(0, room);
+            Some(room)
+        }
+    }
+}
+
+/// Checks the checksum behind an object's bytes and cuts it off.
+fn verify(index: u64, bytes: &[u8], checked: bool) -> Option<&[u8]> {
+    if !checked {
+        return Some(bytes);
+    }
+    let (stored, sum) = bytes.split_last_chunk::<CHECKSUM_LEN>()?;
+    (checksum(index, stored) == *sum).then_some(stored)
+}
+
+#[cfg(feature = "std")]
+mod with_std {
+    use super::*;
+    use alloc_xv::{Compact, MmapSource};
+    use std::thread::Thread;
+    use std::vec::Vec;
+
+    /// A cache over anonymous memory of the system, with a workspace for each CPU.
+    pub type StdCache<C, const PAGE: usize = 4096> =
+        Cache<MmapSource<PAGE>, C, Vec<Shared<C, spin::Mutex<()>, PAGE>>, spin::Mutex<()>, PAGE, 4>;
+
+    impl<C: Codec, const PAGE: usize> StdCache<C, PAGE> {
+        /// A cache for a device of `config.pages` pages.
+        pub fn build(codec: C, config: Config) -> Result<Self, BuildError> {
+            let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+            let bank = (0..cpus + 1)
+                .map(|_| codec.workspace(PAGE).map(Shared::new))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(BuildError::Workspace)?;
+            // Room for every page stored raw, with its tables, and gaps before they are packed.
+            let bytes = (config.pages as usize).saturating_mul(PAGE);
+            let room = bytes
+                .saturating_add(bytes / 4)
+                .saturating_add(64 * PAGE * 4);
+            let source = MmapSource::new(room).map_err(BuildError::Source)?;
+            Self::new(source, codec, bank, config)
+        }
+
+        /// A cache for a device of `bytes` bytes, rounded up to pages, with the codec's defaults.
+        pub fn with_capacity(bytes: u64) -> Result<Self, BuildError>
+        where
+            C: Default,
+        {
+            Self::build(C::default(), Config::new(bytes.div_ceil(PAGE as u64)))
+        }
+    }
+
+    impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Compact for Cache<S, C, W, L, PAGE, ARENAS>
+    where
+        S: PageSource,
+        C: Codec,
+        W: Deref<Target = [Shared<C, L, PAGE>]> + Send + Sync,
+        L: RawMutex + Send + Sync,
+    {
+        fn attach(&self, thread: Option<Thread>) {
+            self.slots.attach(thread);
+        }
+
+        fn take_wanted(&self) -> bool {
+            self.slots.take_wanted()
+        }
+
+        fn compact_to_target(&self) {
+            self.slots.compact_to_target();
+        }
+    }
+}
+#[cfg(feature = "std")]
+pub use with_std::StdCache;

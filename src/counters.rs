@@ -1,0 +1,124 @@
+//! Statistics, under zram's names.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counters of the pages of one arena; each on a cache line of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) same_pages: AtomicU64,
+    /// Same-filled pages whose word did not fit into the slot.
+    pub(crate) word_objects: AtomicU64,
+    pub(crate) huge_pages: AtomicU64,
+    pub(crate) huge_pages_since: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) failed_reads: AtomicU64,
+    pub(crate) failed_writes: AtomicU64,
+    pub(crate) invalid_io: AtomicU64,
+    pub(crate) notify_free: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) const fn new() -> Self {
+        const ZERO: AtomicU64 = AtomicU64::new(0);
+        Self {
+            same_pages: ZERO,
+            word_objects: ZERO,
+            huge_pages: ZERO,
+            huge_pages_since: ZERO,
+            reads: ZERO,
+            writes: ZERO,
+            failed_reads: ZERO,
+            failed_writes: ZERO,
+            invalid_io: ZERO,
+            notify_free: ZERO,
+        }
+    }
+}
+
+/// One more.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// One less.
+pub(crate) fn uncount(counter: &AtomicU64) {
+    counter.fetch_sub(1, Relaxed);
+}
+
+/// zram's `mm_stat`. Sizes in bytes.
+///
+/// `Display` writes the line that `/sys/block/zramN/mm_stat` has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MmStat {
+    /// Uncompressed size of the pages stored.
+    pub orig_data_size: u64,
+    /// Compressed size of the pages stored; a page stored raw counts whole, a same-filled one not.
+    pub compr_data_size: u64,
+    /// Memory taken from the page source, with fragmentation and all tables in pages.
+    pub mem_used_total: u64,
+    /// The most memory that may be taken; 0 for no limit.
+    pub mem_limit: u64,
+    /// The most memory ever taken.
+    pub mem_used_max: u64,
+    /// Pages that are one word repeated and need no memory.
+    pub same_pages: u64,
+    /// Pages given back by compaction.
+    pub pages_compacted: u64,
+    /// Pages stored raw because they did not shrink.
+    pub huge_pages: u64,
+    /// Pages that were ever stored raw.
+    pub huge_pages_since: u64,
+}
+
+impl fmt::Display for MmStat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:8} {:8} {:8} {:8} {:8} {:8} {:8} {:8} {:8}",
+            self.orig_data_size,
+            self.compr_data_size,
+            self.mem_used_total,
+            self.mem_limit,
+            self.mem_used_max,
+            self.same_pages,
+            self.pages_compacted,
+            self.huge_pages,
+            self.huge_pages_since
+        )
+    }
+}
+
+/// zram's `io_stat`, and how often pages were read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IoStat {
+    /// Reads of a page that failed.
+    pub failed_reads: u64,
+    /// Writes of a page that failed.
+    pub failed_writes: u64,
+    /// Requests past the end, or not made of whole sectors.
+    pub invalid_io: u64,
+    /// Pages that were discarded.
+    pub notify_free: u64,
+    /// Reads of a page or a part of it.
+    pub reads: u64,
+    /// Writes of a page or a part of it.
+    pub writes: u64,
+}
+
+/// Where the memory goes. Bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Memory {
+    /// Taken from the page source: zram's `mem_used_total`.
+    pub mem_used_total: u64,
+    /// Beside it: the cache's own struct.
+    pub beside: u64,
+    /// What of both holds no stored page: slots, page table, structs.
+    pub metadata: u64,
+    /// Blocks: stored bytes, checksums, headers, rounding.
+    pub blocks: u64,
+}

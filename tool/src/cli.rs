@@ -1,0 +1,293 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::error::ErrorKind;
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use compress::AnyCodec;
+
+use crate::pages::generate::CHILD_COMMAND;
+use crate::units::parse_size;
+
+/// Measures what keeping memory compressed costs and saves.
+#[derive(Parser)]
+#[command(
+    name = "compcache",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  compcache bench --quick                   compare all allocators on a small built-in heap
+  compcache analyze --pid 4242              what would compressing this process's memory save?
+  compcache capture --pid 4242 -o app.pages keep its pages for later
+  compcache bench --pages app.pages --report out
+
+Exit status: 0 when all went well, 2 for a wrong command line, 1 for everything else."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Bench(BenchArgs),
+    Analyze(AnalyzeArgs),
+    Capture(CaptureArgs),
+    Generate(GenerateArgs),
+    Report(ReportArgs),
+    /// The process that builds the default pages.
+    #[command(name = CHILD_COMMAND, hide = true)]
+    BuildHeap {
+        seed: u64,
+        pages: usize,
+    },
+}
+
+/// Compare the cache and its allocator with others on real pages.
+///
+/// Compresses the pages, stores them, reads them back verified, and takes the memory and the time of every step; then
+/// runs the same object sizes through eight allocators: filling, random overwriting, discarding, compacting, draining.
+/// Without --pages or --pid the pages come from a process that the command builds itself, the same for the same --seed.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  compcache bench                                    the default pages: 240 MiB, about a minute
+  compcache bench --quick --json result.json         a small run, for a script
+  compcache bench --codec lz4,zstd:1,zstd:3 --threads 2
+  compcache bench --pid 4242 --report out            then open out/index.html
+  compcache bench --pages a.pages b.pages --json - | jq '.allocators[0]'")]
+pub(crate) struct BenchArgs {
+    /// Raw 4096-byte pages, as `capture` writes them; several files are taken one after the other
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "pid")]
+    pub(crate) pages: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pid: OptionalPid,
+    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw; repeat it or separate by commas
+    #[arg(
+        long = "codec",
+        value_name = "CODEC",
+        value_delimiter = ',',
+        default_value = "lz4",
+        allow_hyphen_values = true
+    )]
+    pub(crate) codecs: Vec<AnyCodec>,
+    /// Threads that use the cache at once
+    #[arg(long, value_name = "N", allow_hyphen_values = true, default_value = "1", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) threads: usize,
+    /// Seed of the built-in pages and of the order of operations
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Memory of the built-in process, such as 64M [default: 240M, with --quick 32M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with_all = ["pages", "pid"])]
+    pub(crate) size: Option<usize>,
+    /// Fewer pages and fewer rounds: seconds instead of a minute
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) json: JsonArg,
+    /// Write a page with plots into this directory: index.html and SVG files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What would compressing memory save?
+///
+/// Compresses every page of a process, or of files, with each codec, and estimates the memory this cache and a slab
+/// allocator would take for the result. Reads only; the process keeps running.
+#[derive(Args)]
+#[command(group(ArgGroup::new("source").args(["pages", "pid"]).required(true)))]
+#[command(after_help = "\
+Examples:
+  compcache analyze --pid $(pidof postgres | cut -d' ' -f1)
+  compcache analyze --pages app.pages --codec lz4,zstd:1,zstd:9
+  compcache analyze --pid 4242 --json - | jq '.codecs[0].ratio'")]
+pub(crate) struct AnalyzeArgs {
+    /// Raw 4096-byte pages, as `capture` writes them; several files are taken one after the other
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "pid")]
+    pub(crate) pages: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pid: OptionalPid,
+    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw; repeat it or separate by commas
+    #[arg(
+        long = "codec",
+        value_name = "CODEC",
+        value_delimiter = ',',
+        default_value = "lz4,zstd:1,zstd:3",
+        allow_hyphen_values = true
+    )]
+    pub(crate) codecs: Vec<AnyCodec>,
+    #[command(flatten)]
+    pub(crate) json: JsonArg,
+}
+
+/// Save the anonymous memory of a process as raw pages.
+///
+/// Takes the pages that are in memory and belong to no file: heap, stacks, private mappings. The process keeps
+/// running, so the pages are those of no single moment. They hold what the process holds, passwords included: the
+/// file is readable by you alone. It appears when it is complete, and not before.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  compcache capture --pid 4242 -o app.pages
+  compcache capture --pid 4242 -o app.pages --force --max-pages 65536")]
+pub(crate) struct CaptureArgs {
+    /// The process
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) pid: i32,
+    /// Stop after this many 4096-byte pages [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_pages: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Save the built-in default pages, for use with other programs.
+///
+/// The pages of a process that the command builds itself: trees, maps, text, JSON, numbers, bitmaps, machine code,
+/// some zero and some incompressible pages. The same seed and size give the same bytes.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  compcache generate -o default.pages
+  compcache generate --seed 7 --size 64M -o seven.pages")]
+pub(crate) struct GenerateArgs {
+    /// Seed of the pages
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How much, such as 64M
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "240M")]
+    pub(crate) size: usize,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Draw the report of an earlier `bench --json`.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  compcache bench --json result.json && compcache report result.json out")]
+pub(crate) struct ReportArgs {
+    /// What `bench --json` wrote
+    #[arg(value_name = "RESULT.json")]
+    pub(crate) result: PathBuf,
+    /// Directory for index.html and the SVG files
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct OptionalPid {
+    /// Take the anonymous resident memory of this process
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) pid: Option<i32>,
+    /// With --pid: hold at most this many 4096-byte pages [default: 262144, 1 GiB]
+    #[arg(long, value_name = "N", requires = "pid", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_pages: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct JsonArg {
+    /// Write the result as JSON; `-` is standard output, and then no tables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct OutputArgs {
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Reads the command line; the error is what to print, and whether it is an answer to `--help` or
+/// `--version` rather than a mistake.
+pub(crate) fn parse() -> Result<Cli, (clap::Error, bool)> {
+    Cli::try_parse().map_err(|error| {
+        let answer = matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        );
+        (error, answer)
+    })
+}
+
+/// A usage error in one line, with the next step; `subcommand` is the first argument, if there is one.
+pub(crate) fn one_line(error: &clap::Error, subcommand: Option<&str>) -> String {
+    let text = error.to_string();
+    let parts: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .map(|line| line.trim_start_matches("error: "))
+        .collect();
+    // A list of missing arguments goes on in the same sentence, a tip starts another.
+    let sentence = parts.join(" ").replace(" tip:", "; tip:");
+    let known = subcommand.filter(|name| Cli::command().find_subcommand(name).is_some());
+    match known {
+        Some(name) => format!("{sentence}; try 'compcache {name} --help'"),
+        None => format!("{sentence}; try 'compcache --help'"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn codecs_may_be_repeated_or_separated_by_commas() {
+        let cli = Cli::try_parse_from([
+            "compcache",
+            "bench",
+            "--codec",
+            "raw,lz4",
+            "--codec",
+            "zstd:-3",
+        ])
+        .unwrap();
+        let Command::Bench(args) = cli.command else {
+            panic!("not bench")
+        };
+        let names: Vec<String> = args.codecs.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["raw", "lz4", "zstd:-3"]);
+    }
+
+    #[test]
+    fn usage_errors_are_one_line_and_name_the_next_step() {
+        for (arguments, part) in [
+            (vec!["bench", "--threads", "0"], "0 is not in 1..=1024"),
+            (vec!["bench", "--codec", "gzip"], "gzip"),
+            (vec!["bench", "--size", "5X"], "such as 64M"),
+            (vec!["bench", "--pid", "0"], "--pid"),
+            (
+                vec!["bench", "--pid", "1", "--pages", "x"],
+                "cannot be used with",
+            ),
+            (vec!["bench", "--max-pages", "5"], "--pid"),
+            (vec!["analyze"], "--pages"),
+            (vec!["capture", "--pid", "1"], "--output"),
+            (vec!["benhc"], "benhc"),
+        ] {
+            let error = Cli::try_parse_from([&["compcache"], arguments.as_slice()].concat())
+                .err()
+                .unwrap();
+            assert_eq!(error.exit_code(), 2);
+            let line = one_line(&error, arguments.first().copied());
+            assert!(
+                !line.contains('\n') && line.contains(part) && line.contains("--help'"),
+                "{line}"
+            );
+        }
+    }
+}
