@@ -12,6 +12,9 @@ use core::sync::atomic::Ordering::Relaxed;
 use crossbeam_utils::CachePadded;
 use lock_api::RawMutex;
 
+/// Bytes of the word that a same-filled page repeats.
+const WORD_LEN: usize = 8;
+
 /// How a cache behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -149,9 +152,12 @@ where
         let old = match word_to_value(word) {
             Some(value) => self.slots.set_value(index, value)?,
             None => {
-                let old = self
-                    .slots
-                    .store(index, Stored::Word.tag(), &[&word.to_le_bytes()])?;
+                let bytes = word.to_le_bytes();
+                let checked = self.config.checksum;
+                let sum = checksum_if(checked, index, &bytes);
+                let sum = sum.as_ref().map_or(&[][..], |sum| sum);
+                let tag = Stored::Word { checked }.tag();
+                let old = self.slots.store(index, tag, &[&bytes, sum])?;
                 count(&counters.word_objects);
                 old
             }
@@ -257,11 +263,12 @@ where
             SlotState::Object { size, tag } => {
                 let fragments = slot.fragments();
                 match Stored::from_tag(tag).ok_or(corrupt)? {
-                    Stored::Word => {
-                        let mut word = [0; 8];
-                        if fragments.copy_to(0, &mut word) != 8 || size != 8 {
-                            return Err(corrupt);
-                        }
+                    Stored::Word { checked } => {
+                        let mut room = [0; WORD_LEN + CHECKSUM_LEN];
+                        fragments.copy_to(0, &mut room);
+                        let bytes = room.get(..size).ok_or(corrupt)?;
+                        let bytes = verify(index, bytes, checked).ok_or(corrupt)?;
+                        let word = bytes.try_into().map_err(|_| corrupt)?;
                         fill(page, u64::from_le_bytes(word));
                     }
                     Stored::Page { codec: id, checked } => {
@@ -330,12 +337,13 @@ where
         self.slots.reset_pages_max();
     }
 
-    /// Limits the memory taken, in bytes, tables included; 0 for no limit. Memory that is taken
-    /// already stays taken; puts fail until enough is discarded.
+    /// Limits the memory taken, in bytes rounded up to pages of the source, tables included; 0
+    /// for no limit. Memory that is taken already stays taken; puts fail until enough is
+    /// discarded.
     pub fn set_mem_limit(&self, bytes: u64) {
         let pages = match bytes {
             0 => usize::MAX,
-            _ => usize::try_from(bytes / S::PAGE_SIZE as u64).unwrap_or(usize::MAX),
+            _ => usize::try_from(bytes.div_ceil(S::PAGE_SIZE as u64)).unwrap_or(usize::MAX),
         };
         self.slots.set_limit_pages(pages);
     }
@@ -359,14 +367,15 @@ where
             .min(stats.objects);
         let coded = stats.objects - words;
         let sums = if self.config.checksum {
-            coded * CHECKSUM_LEN as u64
+            stats.objects * CHECKSUM_LEN as u64
         } else {
             0
         };
+        let stored_words = words * WORD_LEN as u64;
         let limit = self.slots.limit_pages();
         MmStat {
             orig_data_size: (coded + same_pages) * PAGE as u64,
-            compr_data_size: stats.payload_bytes.saturating_sub(sums + words * 8),
+            compr_data_size: stats.payload_bytes.saturating_sub(sums + stored_words),
             mem_used_total: stats.used_bytes(),
             mem_limit: if limit == usize::MAX {
                 0
@@ -410,11 +419,14 @@ where
         self.slots.check()
     }
 
+    /// All arenas' counters of a kind. A page can be taken off its counter by who overwrites it
+    /// before it was added by who stored it, so single counters, and for a moment their sum, may
+    /// be below zero.
     fn sum(&self, counter: impl Fn(&Counters) -> &core::sync::atomic::AtomicU64) -> u64 {
-        self.counters
-            .iter()
-            .map(|counters| counter(counters).load(Relaxed))
-            .sum()
+        let sum = self.counters.iter().fold(0u64, |sum, counters| {
+            sum.wrapping_add(counter(counters).load(Relaxed))
+        });
+        sum.cast_signed().max(0).cast_unsigned()
     }
 
     /// Checks an index and finds its counters.
@@ -452,12 +464,17 @@ pub(crate) fn forget<const PAGE: usize>(counters: &Counters, old: SlotState) {
     match old {
         SlotState::Empty => {}
         SlotState::Value(_) => uncount(&counters.same_pages),
-        SlotState::Object { tag, .. } if tag == Stored::Word.tag() => {
-            uncount(&counters.same_pages);
-            uncount(&counters.word_objects);
-        }
-        SlotState::Object { tag, .. } if is_huge(tag) => uncount(&counters.huge_pages),
-        SlotState::Object { .. } => {}
+        SlotState::Object { tag, .. } => match Stored::from_tag(tag) {
+            Some(Stored::Word { .. }) => {
+                uncount(&counters.same_pages);
+                uncount(&counters.word_objects);
+            }
+            Some(Stored::Page {
+                codec: CodecId::Raw,
+                ..
+            }) => uncount(&counters.huge_pages),
+            _ => {}
+        },
     }
 }
 

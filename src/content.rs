@@ -25,33 +25,30 @@ const CHECKED: u16 = 0x10;
 pub(crate) enum Stored {
     /// A page made by this codec; `checked` if a checksum follows.
     Page { codec: CodecId, checked: bool },
-    /// The word of a same-filled page.
-    Word,
+    /// The word of a same-filled page; `checked` if a checksum follows.
+    Word { checked: bool },
 }
 
 impl Stored {
     pub(crate) fn tag(self) -> u16 {
-        match self {
-            Self::Word => KIND_WORD,
-            Self::Page { codec, checked } => {
-                u16::from(codec.as_u8()) | if checked { CHECKED } else { 0 }
-            }
-        }
+        let (kind, checked) = match self {
+            Self::Word { checked } => (KIND_WORD, checked),
+            Self::Page { codec, checked } => (u16::from(codec.as_u8()), checked),
+        };
+        kind | if checked { CHECKED } else { 0 }
     }
 
     /// `None` for a tag that this version does not write.
     pub(crate) fn from_tag(tag: u16) -> Option<Self> {
-        if tag == KIND_WORD {
-            return Some(Self::Word);
-        }
         if tag & !(KIND_MASK | CHECKED) != 0 {
             return None;
         }
+        let checked = tag & CHECKED != 0;
+        if tag & KIND_MASK == KIND_WORD {
+            return Some(Self::Word { checked });
+        }
         let codec = CodecId::try_from((tag & KIND_MASK) as u8).ok()?;
-        Some(Self::Page {
-            codec,
-            checked: tag & CHECKED != 0,
-        })
+        Some(Self::Page { codec, checked })
     }
 }
 
@@ -116,14 +113,15 @@ mod tests {
 
     #[test]
     fn tags_come_back() {
-        for codec in [CodecId::Raw, CodecId::Lz4, CodecId::Zstd] {
-            for checked in [false, true] {
-                let stored = Stored::Page { codec, checked };
+        let pages = [CodecId::Raw, CodecId::Lz4, CodecId::Zstd]
+            .map(|codec| move |checked| Stored::Page { codec, checked });
+        for checked in [false, true] {
+            let word = Stored::Word { checked };
+            for stored in pages.map(|page| page(checked)).into_iter().chain([word]) {
                 assert!(stored.tag() <= alloc_xv::TAG_MAX);
                 assert_eq!(Stored::from_tag(stored.tag()), Some(stored));
             }
         }
-        assert_eq!(Stored::from_tag(Stored::Word.tag()), Some(Stored::Word));
         assert_eq!(Stored::from_tag(0x20), None);
         assert_eq!(Stored::from_tag(9), None);
     }

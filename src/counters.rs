@@ -21,18 +21,17 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) const fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         Self {
-            same_pages: ZERO,
-            word_objects: ZERO,
-            huge_pages: ZERO,
-            huge_pages_since: ZERO,
-            reads: ZERO,
-            writes: ZERO,
-            failed_reads: ZERO,
-            failed_writes: ZERO,
-            invalid_io: ZERO,
-            notify_free: ZERO,
+            same_pages: AtomicU64::new(0),
+            word_objects: AtomicU64::new(0),
+            huge_pages: AtomicU64::new(0),
+            huge_pages_since: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            failed_reads: AtomicU64::new(0),
+            failed_writes: AtomicU64::new(0),
+            invalid_io: AtomicU64::new(0),
+            notify_free: AtomicU64::new(0),
         }
     }
 }

@@ -25,12 +25,13 @@ where
         let counters = self.begin(index)?;
         check_range::<PAGE>(counters, offset, out.len())?;
         count(&counters.reads);
+        // Before the slot: see `borrow`.
+        let mut workspace = borrow::<C, L, W, PAGE>(self.bank());
+        let workspace = &mut *workspace;
         let Some(slot) = self.slots.get(index)? else {
             out.fill(0);
             return Ok(());
         };
-        let mut workspace = borrow::<C, L, W, PAGE>(self.bank());
-        let workspace = &mut *workspace;
         let page = &mut workspace.page;
         self.decode(
             &mut workspace.codec,
@@ -50,10 +51,8 @@ where
     /// Writes `bytes` into a page from `offset` on: whole sectors. Others see the page as it
     /// was before or after, and on failure as it was before.
     pub fn write(&self, index: u64, offset: usize, bytes: &[u8]) -> Result<(), Error> {
-        if let Some(page) = bytes.as_array::<PAGE>() {
-            if offset == 0 {
-                return self.put(index, page);
-            }
+        if let (0, Ok(page)) = (offset, bytes.try_into()) {
+            return self.put(index, page);
         }
         let counters = self.begin(index)?;
         check_range::<PAGE>(counters, offset, bytes.len())?;
@@ -73,9 +72,10 @@ where
         bytes: &[u8],
         counters: &Counters,
     ) -> Result<(), Error> {
-        let mut slot = self.slots.lock(index)?;
+        // Before the slot: see `borrow`.
         let mut workspace = borrow::<C, L, W, PAGE>(self.bank());
         let workspace = &mut *workspace;
+        let mut slot = self.slots.lock(index)?;
         self.decode(
             &mut workspace.codec,
             &mut workspace.stream,
@@ -88,7 +88,7 @@ where
         }
         let old = slot.state();
         match same_filled(&workspace.page) {
-            Some(word) => store_word(&mut slot, word, counters)?,
+            Some(word) => self.store_word(&mut slot, index, word, counters)?,
             None => {
                 let (tag, stored) =
                     self.encode(&mut workspace.codec, &mut workspace.stream, &workspace.page)?;
@@ -100,22 +100,28 @@ where
         forget::<PAGE>(counters, old);
         Ok(())
     }
-}
 
-fn store_word<S: PageSource, L: RawMutex, const ARENAS: usize>(
-    slot: &mut Slot<'_, S, L, ARENAS>,
-    word: u64,
-    counters: &Counters,
-) -> Result<(), Error> {
-    match word_to_value(word) {
-        Some(value) => slot.set_value(value)?,
-        None => {
-            slot.store(Stored::Word.tag(), &[&word.to_le_bytes()])?;
-            count(&counters.word_objects);
+    fn store_word(
+        &self,
+        slot: &mut Slot<'_, S, L, ARENAS>,
+        index: u64,
+        word: u64,
+        counters: &Counters,
+    ) -> Result<(), Error> {
+        match word_to_value(word) {
+            Some(value) => slot.set_value(value)?,
+            None => {
+                let bytes = word.to_le_bytes();
+                let checked = self.keeps_checksums();
+                let sum = checksum_if(checked, index, &bytes);
+                let sum = sum.as_ref().map_or(&[][..], |sum| sum);
+                slot.store(Stored::Word { checked }.tag(), &[&bytes, sum])?;
+                count(&counters.word_objects);
+            }
         }
+        count(&counters.same_pages);
+        Ok(())
     }
-    count(&counters.same_pages);
-    Ok(())
 }
 
 fn check_range<const PAGE: usize>(
@@ -123,7 +129,7 @@ fn check_range<const PAGE: usize>(
     offset: usize,
     len: usize,
 ) -> Result<(), Error> {
-    let whole = offset % SECTOR_SIZE == 0 && len % SECTOR_SIZE == 0;
+    let whole = offset.is_multiple_of(SECTOR_SIZE) && len.is_multiple_of(SECTOR_SIZE);
     if whole && offset.checked_add(len).is_some_and(|end| end <= PAGE) {
         return Ok(());
     }

@@ -40,6 +40,9 @@ impl<C: Codec, L: RawMutex, const PAGE: usize> Shared<C, L, PAGE> {
 
 /// Borrows a workspace that nobody uses, beginning with that of this thread's number; waits
 /// while all are in use. There is at least one.
+///
+/// Lock order: a workspace is borrowed before a slot is held, never after it. Who has a workspace
+/// may wait for a slot; if who has the slot waited for a workspace, neither would go on.
 pub(crate) fn borrow<C, L, W, const PAGE: usize>(bank: &W) -> MutexGuard<'_, L, Workspace<C, PAGE>>
 where
     C: Codec,

@@ -1,7 +1,7 @@
 //! [`Slots`]: objects under keys that the owner chooses, as an array of pages needs them.
 
 use crate::entry::{self, Meaning, Object, TAG_MAX, VALUE_MAX, Word};
-use crate::error::AllocError;
+use crate::error::{AccessError, AllocError};
 use crate::fragments::{Fragments, Parts};
 use crate::pool_core::{Core, Held};
 use crate::source::PageSource;
@@ -95,9 +95,22 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// Puts an object into a slot: `parts`, one after the other. What the slot held before is
     /// returned; its bytes are gone. On failure slot and pool are as they were.
     pub fn store(&self, key: u64, tag: u16, parts: &[&[u8]]) -> Result<SlotState, AllocError> {
+        let (held, mut space, old) = self.begin_store(key, tag, total_len(parts))?;
+        space.write(0, parts);
+        entry::unlock(held.cell, held.word);
+        Ok(old)
+    }
+
+    /// Gives a slot a new block, held, whose bytes are still to be written.
+    fn begin_store(
+        &self,
+        key: u64,
+        tag: u16,
+        size: usize,
+    ) -> Result<(Held<'_>, Parts<'_>, SlotState), AllocError> {
         let (arena, index) = Self::place(key)?;
-        let size = check_object(tag, parts)?;
-        let (held, mut space, old) = self.core.with_arena(arena, |locked, frames| {
+        let size = check_object(tag, size)?;
+        self.core.with_arena(arena, |locked, frames| {
             let cell = match locked.ensure_entry(frames, index) {
                 Ok(cell) => cell,
                 Err(error) => return Some(Err(self.core.space_error(error.into()))),
@@ -113,7 +126,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
                         index,
                         word: Word::object(object),
                     };
-                    Some(Ok((held, space, old)))
+                    Some(Ok((held, space, SlotState::of(old))))
                 }
                 Err(error) => {
                     entry::unlock(cell, old);
@@ -121,10 +134,22 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
                     Some(Err(self.core.space_error(error)))
                 }
             }
-        })?;
-        space.write(0, parts);
+        })
+    }
+
+    /// [`store`](Self::store) without the bytes: the object's content is what was there before,
+    /// of whatever object. For benchmarks of the allocator alone.
+    #[cfg(feature = "bench")]
+    #[doc(hidden)]
+    pub fn store_unwritten(
+        &self,
+        key: u64,
+        tag: u16,
+        size: usize,
+    ) -> Result<SlotState, AllocError> {
+        let (held, _, old) = self.begin_store(key, tag, size)?;
         entry::unlock(held.cell, held.word);
-        Ok(SlotState::of(old))
+        Ok(old)
     }
 
     /// Puts a value into a slot. What the slot held before is returned. On failure slot and pool
@@ -316,8 +341,14 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     }
 }
 
+fn total_len(parts: &[&[u8]]) -> usize {
+    parts
+        .iter()
+        .fold(0, |size, part| size.saturating_add(part.len()))
+}
+
 /// Checks tag and size of an object that is to be stored.
-fn check_object(tag: u16, parts: &[&[u8]]) -> Result<u32, AllocError> {
+fn check_object(tag: u16, size: usize) -> Result<u32, AllocError> {
     if tag > TAG_MAX {
         return Err(AllocError::BadTag {
             value: u64::from(tag),
@@ -325,9 +356,6 @@ fn check_object(tag: u16, parts: &[&[u8]]) -> Result<u32, AllocError> {
         });
     }
     let max = OBJECT_MAX + TRAILER_MAX;
-    let size = parts
-        .iter()
-        .fold(0usize, |size, part| size.saturating_add(part.len()));
     if size == 0 || size > max {
         return Err(AllocError::BadSize { size, max });
     }
@@ -355,9 +383,23 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         }
     }
 
+    /// Changes bytes of the object in place, from its byte `offset` on.
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), AccessError> {
+        let size = match self.held.word.meaning() {
+            Meaning::Object(object) => object.size as usize,
+            _ => 0,
+        };
+        let len = bytes.len();
+        match (&mut self.parts, offset.checked_add(len)) {
+            (Some(parts), Some(end)) if end <= size => parts.write(offset, &[bytes]),
+            _ => return Err(AccessError::BadRange { offset, len, size }),
+        }
+        Ok(())
+    }
+
     /// Puts an object into the slot, as [`Slots::store`] does.
     pub fn store(&mut self, tag: u16, parts: &[&[u8]]) -> Result<(), AllocError> {
-        let size = check_object(tag, parts)?;
+        let size = check_object(tag, total_len(parts))?;
         let (index, old) = (self.held.index, self.held.word);
         let mut locked = self.core.lock(self.held.arena);
         let frames = self.core.frames();

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
         threads: args.threads,
         seed: args.seed,
         quick: args.quick,
+        zram: args.zram,
     };
     let result = run_bench(&pages, &options, &mut |what, done| progress.say(what, done))?;
     drop(progress);

@@ -88,6 +88,9 @@ pub(crate) struct BenchArgs {
     pub(crate) quick: bool,
     #[command(flatten)]
     pub(crate) json: JsonArg,
+    /// Give the kernel's zram the same pages, for comparison: sets up /dev/zram0 and resets it (root)
+    #[arg(long)]
+    pub(crate) zram: bool,
     /// Write a page with plots into this directory: index.html and SVG files
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,

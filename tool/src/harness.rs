@@ -1,6 +1,7 @@
 //! The way to the benchmark library: everything the command knows about running a benchmark.
 
 use compcache_bench::result::BenchResult;
+use compcache_bench::run::Plan;
 use compress::AnyCodec;
 
 use crate::pages::PageSet;
@@ -15,6 +16,8 @@ pub(crate) struct BenchOptions {
     pub(crate) seed: u64,
     /// Fewer rounds.
     pub(crate) quick: bool,
+    /// Give the kernel's zram the same pages.
+    pub(crate) zram: bool,
 }
 
 /// Runs the comparison on `pages`. `progress` hears what is being done and how much of the whole is done, 0 to 1.
@@ -26,15 +29,12 @@ pub(crate) fn run_bench(
     options: &BenchOptions,
     progress: &mut dyn FnMut(&str, f64),
 ) -> Result<BenchResult, String> {
-    progress("starting", 0.0);
-    let _ = (
-        pages.bytes(),
-        pages.iter(),
-        pages.info(),
-        &options.codecs,
-        options.threads,
-        options.seed,
-        options.quick,
-    );
-    Err("the benchmark harness is not linked into this build".to_owned())
+    let plan = Plan {
+        codecs: options.codecs.clone(),
+        threads: options.threads,
+        seed: options.seed,
+        quick: options.quick,
+        zram: options.zram,
+    };
+    compcache_bench::run::run(pages.bytes(), pages.info(), &plan, progress)
 }

@@ -1,8 +1,10 @@
-//! Splitting, joining and the page limit.
+//! Splitting, joining, the page limit, and placement against the list itself.
 
 use super::*;
 use crate::engine::Engine;
+use crate::engines::lists::BlockList;
 use crate::engines::suite::{engine_suite, page_returning_suite};
+use crate::rng::Rng;
 
 engine_suite!(FirstFit::new());
 page_returning_suite!(FirstFit::new());
@@ -41,5 +43,143 @@ fn three_neighbours_join_whatever_the_order() {
             engine.free(slot).unwrap();
         }
         assert_eq!(engine.footprint().data_bytes, 0);
+    }
+}
+
+type FreeList = BlockList<8>;
+
+/// The original: a linked list that is walked.
+#[derive(Debug)]
+struct Walked(FreeList);
+
+impl Default for Walked {
+    fn default() -> Self {
+        Self(FreeList::EMPTY)
+    }
+}
+
+impl FreeChunks for Walked {
+    fn push_front(&mut self, pages: &mut Pages, chunk: Address, _size: usize) {
+        self.0.push_front(pages, chunk);
+    }
+
+    fn remove(&mut self, pages: &mut Pages, chunk: Address) {
+        self.0.remove(pages, chunk);
+    }
+
+    fn first_fit(&self, pages: &Pages, size: usize) -> FirstFound {
+        let (mut at, mut visited) = (self.0.first(), 0);
+        while let Some(chunk) = at {
+            visited += 1;
+            if chunk_size(pages, chunk) >= size {
+                break;
+            }
+            at = FreeList::after(pages, chunk);
+        }
+        FirstFound { chunk: at, visited }
+    }
+}
+
+/// A size like those of compressed pages: 30 to 4096, mean about 1750.
+fn compressed_size(rng: &mut Rng) -> usize {
+    if rng.below(16) == 0 {
+        4096
+    } else {
+        30 + (rng.below(1566) + rng.below(1566)) as usize
+    }
+}
+
+/// A placement with its pages and what lives in them.
+struct Placed<F> {
+    rule: Xmalloc<F>,
+    pages: Pages,
+    live: Vec<Option<(Address, usize)>>,
+}
+
+impl<F: FreeChunks> Placed<F> {
+    fn new(slots: usize) -> Self {
+        Self {
+            rule: Xmalloc::default(),
+            pages: Pages::new(),
+            live: vec![None; slots],
+        }
+    }
+
+    /// Frees what `slot` holds, or puts an object of `size` there, and returns its address.
+    fn toggle(&mut self, slot: usize, size: usize) -> Option<Address> {
+        if let Some((at, size)) = self.live[slot].take() {
+            self.rule.release(&mut self.pages, at, size);
+            return None;
+        }
+        let at = self.rule.place(&mut self.pages, size).unwrap();
+        self.live[slot] = Some((at, size));
+        Some(at)
+    }
+
+    /// Fills all slots and overwrites ten times as many at random.
+    fn churn(&mut self, rng: &mut Rng) {
+        let slots = self.live.len();
+        for slot in 0..slots {
+            self.toggle(slot, compressed_size(rng));
+        }
+        for _ in 0..10 * slots {
+            let slot = rng.below(slots as u64) as usize;
+            self.toggle(slot, 0);
+            self.toggle(slot, compressed_size(rng));
+        }
+    }
+}
+
+#[test]
+fn places_every_object_where_the_walk_does() {
+    const SLOTS: u64 = 700;
+    let mut rng = Rng::new(5);
+    let mut model = Placed::<Walked>::new(SLOTS as usize);
+    let mut placed = Placed::<Order>::new(SLOTS as usize);
+    for step in 0..200_000 {
+        // Crowded and nearly empty by turns: the order is renumbered to grow and to shrink.
+        let draining = step / 10_000 % 2 == 1;
+        let slot = rng.below(SLOTS) as usize;
+        if draining && model.live[slot].is_none() && rng.below(50) > 0 {
+            continue;
+        }
+        let size = match rng.below(8) {
+            0 => 1 + rng.below(Xmalloc::<Order>::SIZE_MAX as u64) as usize,
+            _ => compressed_size(&mut rng),
+        };
+        assert_eq!(placed.toggle(slot, size), model.toggle(slot, size));
+        assert_eq!(placed.rule.walks(), model.rule.walks());
+        assert_eq!(placed.pages.live_bytes(), model.pages.live_bytes());
+    }
+    assert!(placed.rule.walks().visited_max() > 100);
+}
+
+#[test]
+fn walks_are_longer_the_more_objects_there_are() {
+    let mean = |objects| {
+        let mut placed = Placed::<Order>::new(objects);
+        placed.churn(&mut Rng::new(6));
+        placed.rule.walks().visited_mean()
+    };
+    assert!(mean(8000) > 4.0 * mean(1000));
+}
+
+/// Prints the table of the module's text: `cargo test --release -- --ignored --nocapture walk_table`.
+#[test]
+#[ignore = "prints figures, checks nothing"]
+fn walk_table() {
+    {
+        let start = std::time::Instant::now();
+        let mut placed = Placed::<Walked>::new(10000);
+        placed.churn(&mut Rng::new(6));
+        println!("WALKED {:?}", start.elapsed());
+    }
+    for objects in [1_000, 10_000, 60_000] {
+        let start = std::time::Instant::now();
+        let mut placed = Placed::<Order>::new(objects);
+        placed.churn(&mut Rng::new(6));
+        let (walks, seconds) = (placed.rule.walks(), start.elapsed().as_secs_f64());
+        let (mean, max) = (walks.visited_mean(), walks.visited_max());
+        println!("{objects} objects: mean {mean:.0}, most {max}, {seconds:.2} s without walking");
     }
 }

@@ -1,0 +1,300 @@
+//! The page cache on real pages, with the codec alone beside it.
+//!
+//! Two kinds of pass. In a *timed* pass every operation is timed by itself, and blocks of cache
+//! operations alternate with blocks of the codec alone on other pages, half the set away, so
+//! that both see the same machine and neither finds its pages in the processor's caches because
+//! of the other. In a *rate* pass nothing but the whole is timed. Pages of one repeated word
+//! never reach a codec and are left out of the times (not of the sizes).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use compcache::{AnyCodec, Codec, Config, StdCache};
+
+use crate::latency::Recorder;
+use crate::result::CacheResult;
+use crate::rng::Rng;
+
+const PAGE: usize = 4096;
+/// Pages between two changes from cache to codec and back.
+const BLOCK: usize = 32;
+/// A page is stored raw from here on, as the cache does it.
+const HUGE: usize = PAGE - PAGE / 64;
+
+type Page = [u8; PAGE];
+
+/// What the passes of one codec and thread count work on.
+struct Input<'a> {
+    pages: &'a [Page],
+    codec: AnyCodec,
+    threads: usize,
+    seed: u64,
+    /// Indices of the pages that reach the codec.
+    coded: Vec<usize>,
+}
+
+/// Times of one kind of operation in the cache, and of the codec alone.
+#[derive(Default)]
+struct Times {
+    cache: Recorder,
+    codec: Recorder,
+}
+
+impl Times {
+    fn merge(&mut self, other: &Self) {
+        self.cache.merge(&other.cache);
+        self.codec.merge(&other.codec);
+    }
+}
+
+/// Runs the cache on `pages` with one codec and thread count; `rounds` passes of each kind.
+///
+/// # Errors
+/// What the cache or the codec refused, in words.
+pub fn run_cache(
+    pages: &[Page],
+    codec: AnyCodec,
+    threads: usize,
+    seed: u64,
+    rounds: usize,
+    progress: &mut dyn FnMut(f64),
+) -> Result<CacheResult, String> {
+    let coded = (0..pages.len())
+        .filter(|&i| compress::same_filled(&pages[i]).is_none())
+        .collect();
+    let input = Input {
+        pages,
+        codec,
+        threads,
+        seed,
+        coded,
+    };
+    let (mut put, mut get) = (Times::default(), Times::default());
+    let mismatches = AtomicU64::new(0);
+    let (mut put_rates, mut get_rates) = (Vec::new(), Vec::new());
+    let mut sizes = None;
+    for round in 0..rounds {
+        let cache = new_cache(&input)?;
+        timed_puts(&input, &cache, &mut put)?;
+        timed_gets(&input, &cache, &mut get, &mismatches)?;
+        progress((round * 2 + 1) as f64 / (rounds * 2) as f64);
+        sizes = Some((cache.mm_stat(), cache.memory()));
+        drop(cache);
+        let cache = new_cache(&input)?;
+        put_rates.push(rate(&input, &|index| {
+            cache.put(index as u64, &pages[index]).map_err(in_words)
+        })?);
+        let mut order: Vec<usize> = (0..pages.len()).collect();
+        Rng::new(seed).shuffle(&mut order);
+        get_rates.push(rate(&input, &|at| {
+            let mut page = [0; PAGE];
+            cache.get(order[at] as u64, &mut page).map_err(in_words)?;
+            if page != pages[order[at]] {
+                mismatches.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        })?);
+        progress((round * 2 + 2) as f64 / (rounds * 2) as f64);
+    }
+    let (stat, memory) = sizes.ok_or("no round was run")?;
+    Ok(CacheResult {
+        codec: codec.to_string(),
+        threads: threads as u64,
+        orig_data_size: stat.orig_data_size,
+        compr_data_size: stat.compr_data_size,
+        mem_used_total: stat.mem_used_total,
+        metadata_bytes: memory.metadata,
+        beside_bytes: memory.beside,
+        same_pages: stat.same_pages,
+        huge_pages: stat.huge_pages,
+        mismatches: mismatches.into_inner(),
+        put_ns: put.cache.latency(),
+        get_ns: get.cache.latency(),
+        codec_compress_ns: put.codec.latency(),
+        codec_decompress_ns: get.codec.latency(),
+        put_pages_per_s: median(put_rates),
+        get_pages_per_s: median(get_rates),
+    })
+}
+
+fn new_cache(input: &Input<'_>) -> Result<StdCache<AnyCodec>, String> {
+    StdCache::build(input.codec, Config::new(input.pages.len() as u64)).map_err(in_words)
+}
+
+fn in_words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Runs `work` on each thread's share of `0..len` and merges what comes back.
+fn on_threads<R: Send>(
+    threads: usize,
+    len: usize,
+    work: &(dyn Fn(std::ops::Range<usize>) -> Result<R, String> + Sync),
+) -> Result<Vec<R>, String> {
+    let share = len.div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads)
+            .map(|thread| {
+                let range = (thread * share).min(len)..((thread + 1) * share).min(len);
+                scope.spawn(move || work(range))
+            })
+            .collect();
+        handles
+            .into_iter()
+            .map(|handle| handle.join().map_err(|_| "a thread failed".to_owned())?)
+            .collect()
+    })
+}
+
+/// Pages a second of `operation`, called once for each page, all threads together.
+fn rate(
+    input: &Input<'_>,
+    operation: &(dyn Fn(usize) -> Result<(), String> + Sync),
+) -> Result<f64, String> {
+    let start = Instant::now();
+    on_threads(input.threads, input.pages.len(), &|range| {
+        range.into_iter().try_for_each(operation)
+    })?;
+    Ok(input.pages.len() as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Calls `cache` for blocks of positions and `codec` for blocks half the range away, in turn.
+fn alternate(
+    range: std::ops::Range<usize>,
+    mut cache: impl FnMut(usize) -> Result<(), String>,
+    mut codec: impl FnMut(usize) -> Result<(), String>,
+) -> Result<(), String> {
+    let len = range.len();
+    for start in (0..len).step_by(BLOCK) {
+        let end = (start + BLOCK).min(len);
+        (start..end).try_for_each(|at| cache(range.start + at))?;
+        (start..end).try_for_each(|at| codec(range.start + (at + len / 2) % len))?;
+    }
+    Ok(())
+}
+
+fn timed_puts(
+    input: &Input<'_>,
+    cache: &StdCache<AnyCodec>,
+    times: &mut Times,
+) -> Result<(), String> {
+    let mut same =
+        (0..input.pages.len()).filter(|&i| compress::same_filled(&input.pages[i]).is_some());
+    same.try_for_each(|index| {
+        cache
+            .put(index as u64, &input.pages[index])
+            .map_err(in_words)
+    })?;
+    let results = on_threads(input.threads, input.coded.len(), &|range| {
+        let mut times = Times::default();
+        let mut workspace = input.codec.workspace(PAGE).map_err(in_words)?;
+        let mut out = vec![0; input.codec.max_compressed_len(PAGE)];
+        alternate(
+            range,
+            |at| {
+                let index = input.coded[at];
+                let start = Instant::now();
+                let result = cache.put(index as u64, &input.pages[index]);
+                times.cache.record_since(start);
+                result.map_err(in_words)
+            },
+            |at| {
+                let page = &input.pages[input.coded[at]];
+                let start = Instant::now();
+                let result = input.codec.compress(&mut workspace, page, &mut out);
+                times.codec.record_since(start);
+                result.map(drop).map_err(in_words)
+            },
+        )?;
+        Ok(times)
+    })?;
+    results.iter().for_each(|result| times.merge(result));
+    Ok(())
+}
+
+/// The compressed bytes of every coded page, one after the other; a page that is stored raw
+/// has its own bytes.
+struct Streams {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Streams {
+    fn new(input: &Input<'_>) -> Result<Self, String> {
+        let mut workspace = input.codec.workspace(PAGE).map_err(in_words)?;
+        let mut out = vec![0; input.codec.max_compressed_len(PAGE)];
+        let mut streams = Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+        };
+        for &index in &input.coded {
+            let page = &input.pages[index];
+            let len = input
+                .codec
+                .compress(&mut workspace, page, &mut out)
+                .map_err(in_words)?;
+            streams
+                .bytes
+                .extend_from_slice(if len < HUGE { &out[..len] } else { page });
+            streams.ends.push(streams.bytes.len());
+        }
+        Ok(streams)
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[at]]
+    }
+}
+
+fn timed_gets(
+    input: &Input<'_>,
+    cache: &StdCache<AnyCodec>,
+    times: &mut Times,
+    mismatches: &AtomicU64,
+) -> Result<(), String> {
+    let streams = Streams::new(input)?;
+    let mut order: Vec<usize> = (0..input.coded.len()).collect();
+    Rng::new(input.seed).shuffle(&mut order);
+    let check = |page: &Page, at: usize| {
+        if *page != input.pages[input.coded[at]] {
+            mismatches.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let results = on_threads(input.threads, order.len(), &|range| {
+        let mut times = Times::default();
+        let mut workspace = input.codec.workspace(PAGE).map_err(in_words)?;
+        let (mut page, mut other) = ([0; PAGE], [0; PAGE]);
+        alternate(
+            range,
+            |at| {
+                let start = Instant::now();
+                let result = cache.get(input.coded[order[at]] as u64, &mut page);
+                times.cache.record_since(start);
+                check(&page, order[at]);
+                result.map(drop).map_err(in_words)
+            },
+            |at| {
+                let stream = streams.get(order[at]);
+                let start = Instant::now();
+                let result = if stream.len() == PAGE {
+                    other.copy_from_slice(stream);
+                    Ok(())
+                } else {
+                    input.codec.decompress(&mut workspace, stream, &mut other)
+                };
+                times.codec.record_since(start);
+                check(&other, order[at]);
+                result.map_err(in_words)
+            },
+        )?;
+        Ok(times)
+    })?;
+    results.iter().for_each(|result| times.merge(result));
+    Ok(())
+}
