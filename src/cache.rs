@@ -5,7 +5,7 @@ use crate::content::{Stored, value_to_word, word_to_value};
 use crate::counters::{Counters, IoStat, Memory, MmStat, count, uncount};
 use crate::error::{BuildError, Error};
 use crate::workspace::{Shared, Workspace, borrow};
-use alloc_xv::{Compacted, Fragments, PageSource, Slot, SlotState, Slots};
+use alloc_xv::{Compacted, PageSource, Slot, SlotState, Slots};
 use compress::{Codec, CodecId, Raw, decompress_fragments, fill, same_filled};
 use core::ops::Deref;
 use core::sync::atomic::Ordering::Relaxed;
@@ -260,25 +260,22 @@ where
         match slot.state() {
             SlotState::Empty => page.fill(0),
             SlotState::Value(value) => fill(page, value_to_word(value)),
-            SlotState::Object { size, tag } => {
-                let fragments = slot.fragments();
-                match Stored::from_tag(tag).ok_or(corrupt)? {
-                    Stored::Word { checked } => {
-                        let mut room = [0; WORD_LEN + CHECKSUM_LEN];
-                        fragments.copy_to(0, &mut room);
-                        let bytes = room.get(..size).ok_or(corrupt)?;
-                        let bytes = verify(index, bytes, checked).ok_or(corrupt)?;
-                        let word = bytes.try_into().map_err(|_| corrupt)?;
-                        fill(page, u64::from_le_bytes(word));
-                    }
-                    Stored::Page { codec: id, checked } => {
-                        let scratch = stream.as_flattened_mut();
-                        let bytes = whole(&fragments, scratch).ok_or(corrupt)?;
-                        let bytes = verify(index, bytes, checked).ok_or(corrupt)?;
-                        self.decode_stream(codec, id, bytes, page).ok_or(corrupt)?;
-                    }
+            SlotState::Object { size, tag } => match Stored::from_tag(tag).ok_or(corrupt)? {
+                Stored::Word { checked } => {
+                    let mut room = [0; WORD_LEN + CHECKSUM_LEN];
+                    slot.fragments().copy_to(0, &mut room);
+                    let bytes = room.get(..size).ok_or(corrupt)?;
+                    let bytes = verify(index, bytes, checked).ok_or(corrupt)?;
+                    let word = bytes.try_into().map_err(|_| corrupt)?;
+                    fill(page, u64::from_le_bytes(word));
                 }
-            }
+                Stored::Page { codec: id, checked } => {
+                    let scratch = stream.as_flattened_mut();
+                    let bytes = whole(slot, scratch).ok_or(corrupt)?;
+                    let bytes = verify(index, bytes, checked).ok_or(corrupt)?;
+                    self.decode_stream(codec, id, bytes, page).ok_or(corrupt)?;
+                }
+            },
         }
         Ok(())
     }
@@ -494,16 +491,17 @@ pub(crate) fn checksum_if(wanted: bool, index: u64, stored: &[u8]) -> Option<[u8
 }
 
 /// An object's bytes in one piece: where they lie, or put together in `scratch`.
-fn whole<'b>(fragments: &Fragments<'b>, scratch: &'b mut [u8]) -> Option<&'b [u8]> {
-    match **fragments {
-        [only] => Some(only),
-        _ => {
-            let size = fragments.size();
-            let room = scratch.get_mut(..size)?;
-            fragments.copy_to(0, room);
-            Some(room)
-        }
+fn whole<'b, S: PageSource, L: RawMutex, const ARENAS: usize>(
+    slot: &'b Slot<'_, S, L, ARENAS>,
+    scratch: &'b mut [u8],
+) -> Option<&'b [u8]> {
+    if let Some(bytes) = slot.contiguous() {
+        return Some(bytes);
     }
+    let fragments = slot.fragments();
+    let room = scratch.get_mut(..fragments.size())?;
+    fragments.copy_to(0, room);
+    Some(room)
 }
 
 /// Checks the checksum behind an object's bytes and cuts it off.

@@ -12,111 +12,179 @@ use core::ptr::NonNull;
 /// Most pieces: a 64 KiB object and its owner's trailer, at any place, over 4 KiB pages.
 pub const FRAGMENTS_MAX: usize = 18;
 
+/// Pieces that are kept at hand: an object smaller than a page has no more.
+const AT_HAND: usize = 2;
+
+/// One piece of an object: an address and bytes.
+type Piece = (NonNull<u8>, u32);
+
 /// Addresses of an object's pieces. Whoever has one holds the object's entry, or is about to
 /// fill a block that no entry shows yet: so nobody else writes there, and nothing moves.
 pub(crate) struct Parts<'c> {
-    pieces: [(NonNull<u8>, u32); FRAGMENTS_MAX],
-    count: usize,
+    at_hand: [Piece; AT_HAND],
+    count: u32,
+    /// Of an object with more pieces: the granule and the bytes that follow those at hand.
+    rest: (u32, u32),
     pool: PhantomData<&'c ()>,
+}
+
+/// Looks up pieces that are not at hand: takes the arena's lock.
+pub(crate) trait Resolve {
+    /// Up to `FRAGMENTS_MAX` pieces of the `bytes` bytes from granule `offset` on.
+    fn resolve(&self, arena: usize, offset: u32, bytes: u32, push: &mut dyn FnMut(Piece));
+}
+
+/// Calls `push` for the pieces of a range, joined where frames are neighbours, until it says
+/// that it wants no more; returns what is left of the range.
+fn pieces_of<S: PageSource>(
+    space: &Space,
+    frames: Frames<'_, S>,
+    (mut offset, mut left): (u32, u32),
+    mut push: impl FnMut(Piece) -> bool,
+) -> (u32, u32) {
+    let page_len = Space::page_granules::<S>();
+    while left > 0 {
+        let start = (offset, left);
+        let (frame, byte) = space.locate(frames, offset);
+        let first = frames.byte(frame, byte);
+        let mut len = 0;
+        loop {
+            let room = page_len - offset % page_len;
+            let part = left.min(room * 4);
+            len += part;
+            offset += room;
+            left -= part;
+            if left == 0 {
+                break;
+            }
+            let (frame, byte) = space.locate(frames, offset);
+            if first.as_ptr().wrapping_add(len as usize) != frames.byte(frame, byte).as_ptr() {
+                break;
+            }
+        }
+        if !push((first, len)) {
+            return start;
+        }
+    }
+    (offset, 0)
 }
 
 impl<'c> Parts<'c> {
     /// Looks the pages of an object up. Under the arena's lock.
+    #[inline]
     pub(crate) fn resolve<S: PageSource>(
         space: &Space,
         frames: Frames<'c, S>,
         object: Object,
     ) -> Self {
-        let mut parts = Self {
-            pieces: [(NonNull::dangling(), 0); FRAGMENTS_MAX],
-            count: 0,
-            pool: PhantomData,
-        };
-        let page_len = Space::page_granules::<S>();
-        let (mut offset, mut left) = (object.offset + 1, object.size);
-        while left > 0 && parts.count < FRAGMENTS_MAX {
-            let (frame, byte) = space.locate(frames, offset);
-            let room = page_len - offset % page_len;
-            let len = left.min(room * 4);
-            parts.push(frames.byte(frame, byte), len);
-            offset += room;
-            left -= len;
-        }
-        parts
-    }
-
-    fn push(&mut self, start: NonNull<u8>, len: u32) {
-        if let Some((last, last_len)) = self
-            .count
-            .checked_sub(1)
-            .and_then(|i| self.pieces.get_mut(i))
-        {
-            if last.as_ptr().wrapping_add(*last_len as usize) == start.as_ptr() {
-                *last_len += len;
-                return;
+        let mut at_hand = [(NonNull::dangling(), 0); AT_HAND];
+        let mut count = 0;
+        let rest = pieces_of(space, frames, (object.offset + 1, object.size), |piece| {
+            match at_hand.get_mut(count) {
+                Some(place) => *place = piece,
+                None => return false,
             }
-        }
-        if let Some(piece) = self.pieces.get_mut(self.count) {
-            *piece = (start, len);
-            self.count += 1;
+            count += 1;
+            true
+        });
+        Self {
+            at_hand,
+            count: count as u32,
+            rest,
+            pool: PhantomData,
         }
     }
 
-    fn pieces(&self) -> &[(NonNull<u8>, u32)] {
-        self.pieces.get(..self.count).unwrap_or(&[])
+    /// Pieces of a range that lie behind those at hand. Under the arena's lock.
+    pub(crate) fn resolve_rest<S: PageSource>(
+        space: &Space,
+        frames: Frames<'_, S>,
+        range: (u32, u32),
+        push: &mut dyn FnMut(Piece),
+    ) {
+        pieces_of(space, frames, range, |piece| {
+            push(piece);
+            true
+        });
+    }
+
+    /// Calls `each` for every piece, in order.
+    fn for_each(&self, (pool, arena): (&dyn Resolve, usize), mut each: impl FnMut(Piece)) {
+        for &piece in self.at_hand.iter().take(self.count as usize) {
+            each(piece);
+        }
+        if self.rest.1 > 0 {
+            pool.resolve(arena, self.rest.0, self.rest.1, &mut each);
+        }
+    }
+
+    /// The object's bytes, if they are in one piece.
+    #[inline]
+    pub(crate) fn contiguous(&self) -> Option<&[u8]> {
+        if self.count != 1 {
+            return None;
+        }
+        let (start, len) = self.at_hand[0];
+        // SAFETY: as in `fragments`.
+        Some(unsafe { core::slice::from_raw_parts(start.as_ptr(), len as usize) })
     }
 
     /// The pieces, to read.
-    pub(crate) fn fragments(&self) -> Fragments<'_> {
-        let mut list: [&[u8]; FRAGMENTS_MAX] = [&[]; FRAGMENTS_MAX];
-        for (slot, &(start, len)) in list.iter_mut().zip(self.pieces()) {
-            // SAFETY: 1. the piece is payload of the object, inside taken frames (neighbouring
-            // ones where pieces were joined, so one range of the source's memory); 2. this
-            // thread holds the object's entry while `self` lives, so nobody writes there.
-            *slot = unsafe { core::slice::from_raw_parts(start.as_ptr(), len as usize) };
-        }
-        Fragments {
-            list,
-            count: self.count,
-        }
+    pub(crate) fn fragments(&self, pool: (&dyn Resolve, usize)) -> Fragments<'_> {
+        let mut fragments = Fragments::EMPTY;
+        self.for_each(pool, |(start, len)| {
+            if let Some(slot) = fragments.list.get_mut(fragments.count) {
+                // SAFETY: 1. the piece is payload of the object, inside taken frames
+                // (neighbouring ones where pieces were joined, so one range of the source's
+                // memory); 2. this thread holds the object's entry while `self` lives, so
+                // nobody writes there and no frame goes away.
+                *slot = unsafe { core::slice::from_raw_parts(start.as_ptr(), len as usize) };
+                fragments.count += 1;
+            }
+        });
+        fragments
     }
 
     /// Copies `parts`, one after the other, into the object from its byte `skip` on.
     /// What does not fit is left out.
-    pub(crate) fn write(&mut self, mut skip: usize, parts: &[&[u8]]) {
-        let mut pieces = self.pieces().iter();
-        let mut piece: (NonNull<u8>, usize) = (NonNull::dangling(), 0);
-        for mut part in parts.iter().copied() {
-            while !part.is_empty() {
-                if piece.1 <= skip {
-                    skip -= piece.1;
-                    match pieces.next() {
-                        Some(&(start, len)) => piece = (start, len as usize),
+    #[inline]
+    pub(crate) fn write(&mut self, pool: (&dyn Resolve, usize), mut skip: usize, parts: &[&[u8]]) {
+        let mut parts = parts.iter().copied();
+        let mut part: &[u8] = &[];
+        self.for_each(pool, |(start, len)| {
+            let (mut start, mut len) = (start, len as usize);
+            let skipped = skip.min(len);
+            skip -= skipped;
+            len -= skipped;
+            // SAFETY: `skipped` is at most the piece's length.
+            start = unsafe { start.add(skipped) };
+            while len > 0 {
+                while part.is_empty() {
+                    match parts.next() {
+                        Some(next) => part = next,
                         None => return,
                     }
-                    continue;
                 }
-                let len = part.len().min(piece.1 - skip);
-                // SAFETY: `skip + len` is at most the piece's length, so the bytes are payload
-                // of the object; this thread holds its entry, and `part` is somebody's
-                // reference, so it does not overlap them.
+                let (now, later) = part.split_at(part.len().min(len));
+                // SAFETY: `now` fits into what is left of the piece, which is payload of the
+                // object; this thread holds its entry, and `now` is somebody's reference, so
+                // it does not overlap it.
                 unsafe {
-                    let to = piece.0.add(skip);
-                    core::ptr::copy_nonoverlapping(part.as_ptr(), to.as_ptr(), len);
-                    piece = (to.add(len), piece.1 - skip - len);
+                    core::ptr::copy_nonoverlapping(now.as_ptr(), start.as_ptr(), now.len());
+                    start = start.add(now.len());
                 }
-                skip = 0;
-                part = &part[len..];
+                len -= now.len();
+                part = later;
             }
-        }
+        });
     }
 
     /// Clears the object.
-    pub(crate) fn clear(&mut self) {
-        for &(start, len) in self.pieces() {
-            // SAFETY: as in `write`.
+    pub(crate) fn clear(&mut self, pool: (&dyn Resolve, usize)) {
+        self.for_each(pool, |(start, len)| {
+            // SAFETY: the piece is payload of an object that this thread holds.
             unsafe { start.write_bytes(0, len as usize) };
-        }
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use crate::OBJECT_MAX;
 use crate::arena::{Arena, EntryTable, IndexError};
 use crate::entry::{self, Meaning, Object, Word, block_granules};
 use crate::error::{AccessError, AllocError};
-use crate::fragments::{Fragments, Parts};
+use crate::fragments::{Fragments, Parts, Resolve};
 use crate::frames::Frames;
 use crate::pool_core::Core;
 use crate::source::PageSource;
@@ -86,15 +86,19 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
 
     /// Allocates an object of `size` cleared bytes. On failure the pool is as it was.
     pub fn alloc(&self, size: usize) -> Result<Handle, AllocError> {
-        self.create(size, |parts| parts.clear())
+        self.create(size, |parts, pool| parts.clear(pool))
     }
 
     /// Allocates an object that holds a copy of `bytes`. On failure the pool is as it was.
     pub fn alloc_from(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        self.create(bytes.len(), |parts| parts.write(0, &[bytes]))
+        self.create(bytes.len(), |parts, pool| parts.write(pool, 0, &[bytes]))
     }
 
-    fn create(&self, size: usize, fill: impl FnOnce(&mut Parts<'_>)) -> Result<Handle, AllocError> {
+    fn create(
+        &self,
+        size: usize,
+        fill: impl FnOnce(&mut Parts<'_>, (&dyn Resolve, usize)),
+    ) -> Result<Handle, AllocError> {
         if size == 0 || size > OBJECT_MAX {
             return Err(AllocError::BadSize {
                 size,
@@ -111,7 +115,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
                 Ok((cell, index, object)) => {
                     let mut parts = self.core.parts(&locked, object);
                     drop(locked);
-                    fill(&mut parts);
+                    fill(&mut parts, (&self.core, arena));
                     entry::unlock(cell, Word::object(object));
                     return Ok(self.handle(arena, index, object.tag));
                 }
@@ -202,6 +206,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
                 word,
                 size: object.size as usize,
                 parts: self.core.parts(locked, object),
+                pool: (&self.core, arena),
             }))
         })
     }
@@ -223,7 +228,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
     pub fn write(&self, handle: Handle, offset: usize, bytes: &[u8]) -> Result<(), AccessError> {
         let mut reading = self.read(handle)?;
         reading.check(offset, bytes.len())?;
-        reading.parts.write(offset, &[bytes]);
+        reading.parts.write(reading.pool, offset, &[bytes]);
         Ok(())
     }
 
@@ -331,12 +336,13 @@ pub struct Reading<'c> {
     word: Word,
     size: usize,
     parts: Parts<'c>,
+    pool: (&'c dyn Resolve, usize),
 }
 
 impl Reading<'_> {
     /// The object's bytes.
     pub fn fragments(&self) -> Fragments<'_> {
-        self.parts.fragments()
+        self.parts.fragments(self.pool)
     }
 
     /// Bytes of the object.

@@ -4,11 +4,12 @@ use crate::arena::Arena;
 use crate::compaction::{Budget, Step};
 use crate::entry::{Object, Word};
 use crate::error::AllocError;
-use crate::fragments::Parts;
+use crate::fragments::{Parts, Resolve};
 use crate::frames::{Account, Frames};
 use crate::source::PageSource;
 use crate::space::SpaceError;
 use crate::stats::{Compacted, Stats};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::{Backoff, CachePadded};
 use lock_api::{Mutex, MutexGuard, RawMutex};
@@ -222,5 +223,18 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
 impl<S: PageSource, L: RawMutex, const ARENAS: usize> Drop for Core<S, L, ARENAS> {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+impl<S: PageSource, L: RawMutex, const ARENAS: usize> Resolve for Core<S, L, ARENAS> {
+    fn resolve(
+        &self,
+        arena: usize,
+        offset: u32,
+        bytes: u32,
+        push: &mut dyn FnMut((NonNull<u8>, u32)),
+    ) {
+        let locked = self.lock(arena);
+        Parts::resolve_rest(&locked.space, self.frames(), (offset, bytes), push);
     }
 }

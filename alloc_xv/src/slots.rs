@@ -96,7 +96,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// returned; its bytes are gone. On failure slot and pool are as they were.
     pub fn store(&self, key: u64, tag: u16, parts: &[&[u8]]) -> Result<SlotState, AllocError> {
         let (held, mut space, old) = self.begin_store(key, tag, total_len(parts))?;
-        space.write(0, parts);
+        space.write((&self.core, held.arena), 0, parts);
         entry::unlock(held.cell, held.word);
         Ok(old)
     }
@@ -378,9 +378,15 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
     /// The object's bytes; none if the slot holds no object.
     pub fn fragments(&self) -> Fragments<'_> {
         match &self.parts {
-            Some(parts) => parts.fragments(),
+            Some(parts) => parts.fragments((self.core, self.held.arena)),
             None => Fragments::EMPTY,
         }
+    }
+
+    /// The object's bytes, if there is an object and it lies in one piece.
+    #[inline]
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        self.parts.as_ref()?.contiguous()
     }
 
     /// Changes bytes of the object in place, from its byte `offset` on.
@@ -391,7 +397,9 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         };
         let len = bytes.len();
         match (&mut self.parts, offset.checked_add(len)) {
-            (Some(parts), Some(end)) if end <= size => parts.write(offset, &[bytes]),
+            (Some(parts), Some(end)) if end <= size => {
+                parts.write((self.core, self.held.arena), offset, &[bytes])
+            }
             _ => return Err(AccessError::BadRange { offset, len, size }),
         }
         Ok(())
@@ -413,7 +421,7 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         let mut space = self.core.parts(&locked, object);
         self.core.after_free(&mut locked);
         drop(locked);
-        space.write(0, parts);
+        space.write((self.core, self.held.arena), 0, parts);
         self.held.word = Word::object(object);
         self.parts = Some(space);
         Ok(())

@@ -8,12 +8,16 @@
 //!
 //! * A frame number is its place in the reservation, so a wish for "the next frame" can be met
 //!   and an object that crosses pages is usually one piece of memory.
-//! * Fresh frames are backed ahead in batches (`MADV_POPULATE_WRITE`): one system call instead
-//!   of many page faults.
-//! * Frames given back are noted and returned to the system in batches (`MADV_DONTNEED`).
+//! * Fresh frames are backed ahead (`MADV_POPULATE_WRITE`): one system call instead of many
+//!   page faults. A source that has grown over 4 MiB does so in chunks of 2 MiB, as a huge page
+//!   where the system grants one: that costs a quarter of 512 single pages. The advice is taken
+//!   back at once, so that the system never makes small pages huge again by itself, which would
+//!   bring memory back that was given back.
+//! * Frames given back are noted and returned to the system in batches (`MADV_DONTNEED`), at most
+//!   1/64 of the frames taken now; what was backed ahead is returned with them.
 //!
-//! Both batches are at most 1/64 of the frames taken now (and at most 64 frames), so resident
-//! memory stays within about 3 % of what is taken, and falls with it.
+//! So resident memory is at most 2 MiB over what is taken while a pool grows, within about 3 % of
+//! it when frames are given back, and nothing when none is taken.
 
 use super::frame_map::FrameMap;
 use super::{FrameId, OutOfPages, PageSource};
@@ -27,6 +31,10 @@ const BATCH_MAX: usize = 64;
 const BATCH_SHARE: usize = 64;
 /// Frames backed ahead at least, so that a small pool does not fault on each one.
 const AHEAD_MIN: usize = 4;
+/// Bytes of a huge page, and of a chunk that is backed as one.
+const CHUNK_BYTES: usize = 2 << 20;
+/// A source that has taken this much grows in chunks.
+const CHUNKS_FROM_BYTES: usize = 2 * CHUNK_BYTES;
 
 /// A [`PageSource`] that maps anonymous memory (Linux).
 ///
@@ -50,13 +58,15 @@ pub struct MmapSource<const PAGE: usize = 4096> {
 
 struct State {
     taken_map: FrameMap<'static>,
-    /// Keeps the storage of `taken_map` alive; dropped after it.
-    _map_storage: Mapping,
+    /// The storage of `taken_map`; dropped after it.
+    map_storage: Mapping,
     taken: usize,
     /// No frame from here on was ever taken.
     fresh: usize,
     /// Frames below were backed once.
     populated: usize,
+    /// Frames that were taken when frames were last backed ahead.
+    taken_populated: usize,
     /// Frames given back and perhaps still resident; some may be taken again.
     stash: [u32; BATCH_MAX],
     stash_len: usize,
@@ -66,6 +76,8 @@ struct State {
 struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
+    /// What was mapped: more, where `base` is aligned to a chunk.
+    whole: (NonNull<u8>, usize),
 }
 
 // SAFETY: a mapping is plain memory, reachable from every thread.
@@ -74,13 +86,16 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(bytes: usize) -> Result<Self, MmapError> {
+    /// Maps `bytes` at a multiple of `align`, which is a power of two.
+    fn new(bytes: usize, align: usize) -> Result<Self, MmapError> {
+        let refused = |errno| MmapError::Refused { bytes, errno };
+        let whole_bytes = bytes.checked_add(align).ok_or(refused(libc::ENOMEM))?;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no
         // memory that exists.
         let address = unsafe {
             libc::mmap(
                 core::ptr::null_mut(),
-                bytes,
+                whole_bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
@@ -89,11 +104,17 @@ impl Mapping {
         };
         if address == libc::MAP_FAILED {
             let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
-            return Err(MmapError::Refused { bytes, errno });
+            return Err(refused(errno));
         }
-        let base =
-            NonNull::new(address.cast::<u8>()).ok_or(MmapError::Refused { bytes, errno: 0 })?;
-        Ok(Self { base, bytes })
+        let start = NonNull::new(address.cast::<u8>()).ok_or(refused(0))?;
+        let skip = start.align_offset(align);
+        // SAFETY: `skip` is less than `align`, and that much more was mapped.
+        let base = unsafe { start.add(skip) };
+        Ok(Self {
+            base,
+            bytes,
+            whole: (start, whole_bytes),
+        })
     }
 
     /// Advice for a part of the mapping; false if the kernel did not take it.
@@ -111,7 +132,7 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and no reference into it outlives its owner.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+        unsafe { libc::munmap(self.whole.0.as_ptr().cast(), self.whole.1) };
     }
 }
 
@@ -129,12 +150,12 @@ impl<const PAGE: usize> MmapSource<PAGE> {
                 max: (FrameId::LIMIT as usize).saturating_mul(PAGE),
             });
         }
-        let map = Mapping::new(frames * PAGE)?;
-        // SAFETY: the advice drops no content. Huge pages would keep memory resident around
-        // every frame that is given back; where the kernel has none, refusing is fine.
+        let map = Mapping::new(frames * PAGE, CHUNK_BYTES)?;
+        // SAFETY: the advice drops no content. Huge pages made by the system itself would bring
+        // back memory that was given back; where the kernel has none, refusing is fine.
         unsafe { map.advise(0, map.bytes, libc::MADV_NOHUGEPAGE) };
         let words = FrameMap::words_needed(frames);
-        let storage = Mapping::new(words * 8)?;
+        let storage = Mapping::new(words * 8, os_page_size())?;
         // SAFETY: fresh zeroed memory of `words` words, page-aligned, used through this slice
         // alone; it is stored beside its mapping and dropped before it.
         let slice =
@@ -145,10 +166,11 @@ impl<const PAGE: usize> MmapSource<PAGE> {
         })?;
         let state = State {
             taken_map,
-            _map_storage: storage,
+            map_storage: storage,
             taken: 0,
             fresh: 0,
             populated: 0,
+            taken_populated: 0,
             stash: [0; BATCH_MAX],
             stash_len: 0,
         };
@@ -203,19 +225,33 @@ impl<const PAGE: usize> MmapSource<PAGE> {
 
     /// Backs the next fresh frames, up to and including `frame`.
     fn populate(&self, state: &mut State, frame: usize) {
-        let batch = (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX);
-        let end = (frame + batch).min(state.taken_map.frames());
-        let start = state.populated;
-        // SAFETY: the advice drops no content. If the kernel does not know it (before 5.14)
-        // or is out of memory, the frames are faulted in on use.
-        unsafe {
-            self.map.advise(
-                start * PAGE,
-                (end - start) * PAGE,
-                libc::MADV_POPULATE_WRITE,
-            )
-        };
-        state.populated = end;
+        let chunk = CHUNK_BYTES / PAGE;
+        while state.populated <= frame {
+            let start = state.populated;
+            let boundary = (start + 1).next_multiple_of(chunk);
+            let big = start % chunk == 0 && state.taken * PAGE >= CHUNKS_FROM_BYTES;
+            let batch = (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX);
+            let end = if big {
+                boundary
+            } else {
+                (frame + batch).min(boundary)
+            };
+            let end = end.min(state.taken_map.frames());
+            let (from, bytes) = (start * PAGE, (end - start) * PAGE);
+            // SAFETY: no advice drops content. If the kernel does not know one (before 5.14) or
+            // is out of memory, the frames are faulted in on use.
+            unsafe {
+                if big {
+                    self.map.advise(from, bytes, libc::MADV_HUGEPAGE);
+                }
+                self.map.advise(from, bytes, libc::MADV_POPULATE_WRITE);
+                if big {
+                    self.map.advise(from, bytes, libc::MADV_NOHUGEPAGE);
+                }
+            }
+            state.populated = end;
+        }
+        state.taken_populated = state.taken;
     }
 
     /// Returns to the system what is free but may be resident.
@@ -238,11 +274,19 @@ impl<const PAGE: usize> MmapSource<PAGE> {
             }
         }
         self.drop_run(run);
-        if state.populated - state.fresh > AHEAD_MIN.max(state.taken / BATCH_SHARE)
-            || state.taken == 0
-        {
+        // What was backed ahead goes once the pool shrinks; while it only breathes, it stays.
+        if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
             self.drop_run(Some((state.fresh, state.populated)));
             state.populated = state.fresh;
+            state.taken_populated = state.taken;
+        }
+        if state.taken == 0 {
+            state.fresh = 0;
+            state.populated = 0;
+            let storage = &state.map_storage;
+            // SAFETY: every frame is free, so the map is all zero, which is also what dropped
+            // pages read as.
+            unsafe { storage.advise(0, storage.bytes, libc::MADV_DONTNEED) };
         }
     }
 
@@ -377,7 +421,7 @@ mod tests {
             unsafe { source.address(frame).write_bytes(0xa5, 4096) };
             frames.push(frame);
         }
-        assert!(source.resident_bytes() <= 8192 * 4096 * 105 / 100);
+        assert!(source.resident_bytes() <= 8192 * 4096 + CHUNK_BYTES);
         for frame in frames.drain(1024..) {
             // SAFETY: taken above and not used any more.
             unsafe { source.give_back(frame) };

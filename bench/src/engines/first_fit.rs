@@ -13,9 +13,9 @@
 //! The header is one cache line, taken as 32 bytes (a longer line makes it worse). Sizes are
 //! multiples of it. One free list, last freed first, is searched from its head for the first
 //! chunk that is large enough; what is left over stays a chunk when it is at least two headers
-//! long. A free joins the free chunks of its page that
-//! touch it; a chunk that is a whole page goes back. A request that does not fit a page together
-//! with its header takes a run of contiguous pages. Metadata is the list head.
+//! long. A free joins the free chunks of its page that touch it; a chunk that is a whole page goes
+//! back. A request that does not fit a page together with its header takes a run of contiguous
+//! pages. Metadata is the list head.
 //!
 //! The search of an allocation has no bound but the length of the list, and that walk, a cache
 //! miss a chunk, is the old engine's time. **This engine does not walk.** It finds the very same
@@ -28,13 +28,13 @@
 //!
 //! | objects | chunks visited, mean | chunks visited, most |
 //! |--------:|---------------------:|---------------------:|
-//! |   1,000 |                   129 |                   762 |
-//! |  10,000 |                   1,218 |                   7,278 |
-//! |  60,000 |                   7,178 |                   43,235 |
+//! |   1,000 |                  129 |                  762 |
+//! |  10,000 |                1,218 |                7,278 |
+//! |  60,000 |                7,178 |               43,235 |
 //!
-//! At two nanoseconds a chunk, were they all cached, the last line's mean would be @G of search
-//! for each allocation; out of the cache it is tens of times that. The tree is not counted as
-//! metadata: the original has only the list's head.
+//! With 10,000 objects, walking makes that run take 3.9 s instead of 0.2 s: 35 us an allocation,
+//! some 28 ns a chunk, and a larger pool's chunks are further from the cache. The tree is not
+//! counted as metadata: the original has only the list's head.
 #![deny(unsafe_code)]
 
 mod order;

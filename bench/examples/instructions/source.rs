@@ -1,0 +1,31 @@
+//! A page source whose work has a name of its own in the profile.
+
+use alloc_xv::{FrameId, MmapSource, OutOfPages, PageSource};
+use std::ptr::NonNull;
+
+/// Part of the names of the functions below in a profile.
+pub(crate) const APART_NAME: &str = "source::Apart";
+
+/// The mmap source; taking a page and giving one back are calls that are not inlined.
+pub(crate) struct Apart(pub(crate) MmapSource);
+
+// SAFETY: everything is passed on to a source that keeps the contract.
+unsafe impl PageSource for Apart {
+    const PAGE_SIZE: usize = <MmapSource as PageSource>::PAGE_SIZE;
+
+    #[inline(never)]
+    fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages> {
+        self.0.take(wanted)
+    }
+
+    #[inline(never)]
+    unsafe fn give_back(&self, frame: FrameId) {
+        // SAFETY: the caller keeps the contract of the same function.
+        unsafe { self.0.give_back(frame) }
+    }
+
+    #[inline]
+    fn address(&self, frame: FrameId) -> NonNull<u8> {
+        self.0.address(frame)
+    }
+}
