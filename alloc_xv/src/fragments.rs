@@ -7,7 +7,6 @@ use crate::source::PageSource;
 use crate::space::Space;
 use core::marker::PhantomData;
 use core::ops::Deref;
-use core::ptr::NonNull;
 
 /// Most pieces: a 64 KiB object and its owner's trailer, at any place, over 4 KiB pages.
 pub const FRAGMENTS_MAX: usize = 18;
@@ -16,7 +15,7 @@ pub const FRAGMENTS_MAX: usize = 18;
 const AT_HAND: usize = 2;
 
 /// One piece of an object: an address and bytes.
-type Piece = (NonNull<u8>, u32);
+type Piece = (*mut u8, u32);
 
 /// Addresses of an object's pieces. Whoever has one holds the object's entry, or is about to
 /// fill a block that no entry shows yet: so nobody else writes there, and nothing moves.
@@ -58,7 +57,7 @@ fn pieces_of<S: PageSource>(
                 break;
             }
             let (frame, byte) = space.locate(frames, offset);
-            if first.as_ptr().wrapping_add(len as usize) != frames.byte(frame, byte).as_ptr() {
+            if first.wrapping_add(len as usize) != frames.byte(frame, byte) {
                 break;
             }
         }
@@ -77,7 +76,7 @@ impl<'c> Parts<'c> {
         frames: Frames<'c, S>,
         object: Object,
     ) -> Self {
-        let mut at_hand = [(NonNull::dangling(), 0); AT_HAND];
+        let mut at_hand = [(core::ptr::null_mut(), 0); AT_HAND];
         let mut count = 0;
         let rest = pieces_of(space, frames, (object.offset + 1, object.size), |piece| {
             match at_hand.get_mut(count) {
@@ -126,7 +125,7 @@ impl<'c> Parts<'c> {
         }
         let (start, len) = self.at_hand[0];
         // SAFETY: as in `fragments`.
-        Some(unsafe { core::slice::from_raw_parts(start.as_ptr(), len as usize) })
+        Some(unsafe { core::slice::from_raw_parts(start, len as usize) })
     }
 
     /// The pieces, to read.
@@ -138,7 +137,7 @@ impl<'c> Parts<'c> {
                 // (neighbouring ones where pieces were joined, so one range of the source's
                 // memory); 2. this thread holds the object's entry while `self` lives, so
                 // nobody writes there and no frame goes away.
-                *slot = unsafe { core::slice::from_raw_parts(start.as_ptr(), len as usize) };
+                *slot = unsafe { core::slice::from_raw_parts(start, len as usize) };
                 fragments.count += 1;
             }
         });
@@ -170,7 +169,7 @@ impl<'c> Parts<'c> {
                 // object; this thread holds its entry, and `now` is somebody's reference, so
                 // it does not overlap it.
                 unsafe {
-                    core::ptr::copy_nonoverlapping(now.as_ptr(), start.as_ptr(), now.len());
+                    core::ptr::copy_nonoverlapping(now.as_ptr(), start, now.len());
                     start = start.add(now.len());
                 }
                 len -= now.len();

@@ -7,7 +7,6 @@
 //! directories forget a frame before they give it back).
 
 use crate::source::{FrameId, PageSource};
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Why no frame could be had.
@@ -163,7 +162,6 @@ impl<'s, S: PageSource> Frames<'s, S> {
             &*self
                 .source
                 .address(frame)
-                .as_ptr()
                 .add(byte & Self::ALIGNED_ENTRY)
                 .cast::<AtomicU64>()
         }
@@ -171,7 +169,7 @@ impl<'s, S: PageSource> Frames<'s, S> {
 
     /// Address of the byte at `byte` of a frame.
     #[inline]
-    pub(crate) fn byte(&self, frame: FrameId, byte: usize) -> NonNull<u8> {
+    pub(crate) fn byte(&self, frame: FrameId, byte: usize) -> *mut u8 {
         // SAFETY: the mask keeps the position inside the frame.
         unsafe { self.source.address(frame).add(byte & (S::PAGE_SIZE - 1)) }
     }

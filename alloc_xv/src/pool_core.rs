@@ -9,7 +9,6 @@ use crate::frames::{Account, Frames};
 use crate::source::PageSource;
 use crate::space::SpaceError;
 use crate::stats::{Compacted, Stats};
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::{Backoff, CachePadded};
 use lock_api::{Mutex, MutexGuard, RawMutex};
@@ -227,13 +226,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Drop for Core<S, L, ARENAS
 }
 
 impl<S: PageSource, L: RawMutex, const ARENAS: usize> Resolve for Core<S, L, ARENAS> {
-    fn resolve(
-        &self,
-        arena: usize,
-        offset: u32,
-        bytes: u32,
-        push: &mut dyn FnMut((NonNull<u8>, u32)),
-    ) {
+    fn resolve(&self, arena: usize, offset: u32, bytes: u32, push: &mut dyn FnMut((*mut u8, u32))) {
         let locked = self.lock(arena);
         Parts::resolve_rest(&locked.space, self.frames(), (offset, bytes), push);
     }

@@ -4,7 +4,6 @@
 //! frames and takes them back; nothing in this crate ever asks for two that are neighbours.
 
 use core::fmt;
-use core::ptr::NonNull;
 
 mod frame_map;
 #[cfg(feature = "std")]
@@ -89,8 +88,9 @@ pub unsafe trait PageSource: Send + Sync {
     /// reference into it is left.
     unsafe fn give_back(&self, frame: FrameId);
 
-    /// Where the frame's bytes are. Meaningful only while the frame is taken.
-    fn address(&self, frame: FrameId) -> NonNull<u8>;
+    /// Where the frame's bytes are. Meaningful only while the frame is taken; computing it must
+    /// be harmless, and should be cheap, for every number.
+    fn address(&self, frame: FrameId) -> *mut u8;
 }
 
 // SAFETY: everything is passed on to a source that keeps the contract.
@@ -106,7 +106,7 @@ unsafe impl<S: PageSource> PageSource for &S {
         unsafe { (**self).give_back(frame) }
     }
 
-    fn address(&self, frame: FrameId) -> NonNull<u8> {
+    fn address(&self, frame: FrameId) -> *mut u8 {
         (**self).address(frame)
     }
 }

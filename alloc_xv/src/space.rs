@@ -132,20 +132,24 @@ impl Space {
         granules: u32,
         owner: u32,
     ) -> Result<u32, SpaceError> {
-        let (start, len) = match self.find(frames, granules) {
+        let (start, len, listed) = match self.find(frames, granules) {
             Some((start, len)) => {
                 self.unlink(frames, start, len);
-                (start, len)
+                (start, len, true)
             }
-            None => self.grow(frames, granules)?,
+            None => {
+                let (start, len) = self.grow(frames, granules)?;
+                (start, len, false)
+            }
         };
         self.set_word(frames, start, owner << NUMBER_SHIFT);
         self.used += u64::from(granules);
         if len > granules {
             self.link(frames, start + granules, len - granules);
-            self.set_prev_free(frames, start + len, true);
-        } else {
-            self.set_prev_free(frames, start + len, false);
+        }
+        // Behind a block that was listed, what follows knows that it follows a free one.
+        if !listed || len == granules {
+            self.set_prev_free(frames, start + len, len > granules);
         }
         if self.cursor <= start && start < self.scan {
             self.scan = start;
@@ -165,12 +169,22 @@ impl Space {
             from = start - len;
             self.unlink(frames, from, len);
         }
-        if let Some(len) = self.free_at(frames, to) {
+        let next = self.free_at(frames, to);
+        if let Some(len) = next {
             self.unlink(frames, to, len);
             to += len;
         }
         self.forget_positions(from, to);
-        self.make_free(frames, from, to);
+        let page = Self::page_granules::<S>();
+        if from.div_ceil(page) < to / page {
+            self.make_free(frames, from, to);
+        } else {
+            self.link(frames, from, to - from);
+            // What follows a block that was free knows that already.
+            if next.is_none() {
+                self.set_prev_free(frames, to, true);
+            }
+        }
     }
 
     /// A free block of at least `granules`: the first of its own list if it fits, else the first

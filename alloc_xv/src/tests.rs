@@ -80,6 +80,6 @@ fn a_region_source_clears_what_it_gets_back() {
     let again = source.take(Some(frame)).unwrap();
     assert_eq!(again, frame);
     // SAFETY: taken above.
-    let bytes = unsafe { core::slice::from_raw_parts(source.address(again).as_ptr(), 4096) };
+    let bytes = unsafe { core::slice::from_raw_parts(source.address(again), 4096) };
     assert!(bytes.iter().all(|&byte| byte == 0));
 }

@@ -16,6 +16,7 @@
 
 use crate::frames::{Frames, TakeError};
 use crate::source::{FrameId, PageSource};
+use core::cell::Cell;
 
 const RECORD_BYTES: usize = 32;
 const FRAME: usize = 0;
@@ -53,6 +54,9 @@ pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize> {
     /// Frame number + 1 of each directory.
     root: [u32; ROOT],
     lists: [List; 2],
+    /// The leaf that was looked up last (plus one) and its frame: most lookups of an operation
+    /// go to the same leaf. Forgotten when that leaf goes.
+    recent: Cell<(u32, FrameId)>,
     /// Pages taken: directories and leaves.
     pages: u32,
 }
@@ -69,6 +73,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         Self {
             root: [0; ROOT],
             lists: [List { head: 0, tail: 0 }; 2],
+            recent: Cell::new((0, FrameId::from_masked(0))),
             pages: 0,
         }
     }
@@ -134,8 +139,17 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         frames: Frames<'_, S>,
         leaf: u32,
     ) -> Option<FrameId> {
+        let (recent, frame) = self.recent.get();
+        if recent == leaf.wrapping_add(1) {
+            return Some(frame);
+        }
         let word = self.get(frames, leaf, FRAME);
-        (word != 0).then(|| FrameId::from_masked(word - 1))
+        if word == 0 {
+            return None;
+        }
+        let frame = FrameId::from_masked(word - 1);
+        self.recent.set((leaf + 1, frame));
+        Some(frame)
     }
 
     /// Live entries of a leaf.
@@ -230,6 +244,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         forget: bool,
     ) {
         if let Some(frame) = self.leaf_frame(frames, leaf) {
+            self.recent.set((0, frame));
             self.set(frames, leaf, FRAME, 0);
             self.set(frames, leaf, FIRST_FREE, 0);
             frames.give_back(frame);

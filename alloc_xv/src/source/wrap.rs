@@ -1,7 +1,6 @@
 //! Sources around a source: count what passes, limit it, or fail on demand.
 
 use super::{FrameId, OutOfPages, PageSource};
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Implements [`PageSource`] for a wrapper with fields `inner` and functions `admit`/`returned`.
@@ -22,7 +21,7 @@ macro_rules! pass_on {
                 self.returned();
             }
 
-            fn address(&self, frame: FrameId) -> NonNull<u8> {
+            fn address(&self, frame: FrameId) -> *mut u8 {
                 self.inner.address(frame)
             }
         }

@@ -9,13 +9,13 @@
 //! | `boundary`     | overwrites with sizes just under and just above a boundary of free lists  |
 //! | `same_size`    | overwrites, all objects being of one size                                 |
 //!
-//! An overwrite is a free and then an allocation for the same owner. Small pools go round until
-//! enough operations are counted; of big ones windows are, spread evenly, and between the windows
-//! nothing is instrumented, which is several times faster.
+//! An overwrite is a free and then an allocation for the same owner. A small pool is made and
+//! goes through its history many times, with other random numbers, so that pools of all sizes are
+//! equally old. Of big ones windows are counted, spread evenly; between the windows nothing is
+//! instrumented, which is several times faster.
 
-use crate::source::Apart;
+use crate::face::{self, Face};
 use crate::valgrind;
-use alloc_xv::{Handle, MmapSource, Pool, Slots};
 use compcache_bench::rng::Rng;
 
 /// The histories' names.
@@ -27,15 +27,12 @@ pub(crate) const HISTORIES: [&str; 6] = [
     "boundary",
     "same_size",
 ];
-/// The faces of the allocator.
-pub(crate) const FACES: [&str; 2] = ["slots", "pool"];
 
-/// Operations of a kind that are counted at least, where the pool is not smaller than that.
-const COUNTED_MIN: usize = 20_000;
+/// Operations of a kind that are counted, in one pool or several (of `every_second` in a small
+/// pool, half as many).
+const COUNTED: usize = 20_000;
 /// Windows in which they are.
 const WINDOWS: usize = 4;
-/// Address space of the pool.
-const CAPACITY_BYTES: usize = 16 << 30;
 /// Biggest object.
 const SIZE_MAX: usize = 4096;
 
@@ -52,45 +49,6 @@ impl Operation {
             Self::Alloc => "alloc",
             Self::Free => "free",
         }
-    }
-}
-
-/// The two faces of the allocator, seen alike.
-trait Face {
-    fn alloc(&mut self, slot: usize, bytes: &[u8]) -> bool;
-    fn free(&mut self, slot: usize) -> bool;
-}
-
-struct SlotsFace(Slots<Apart>);
-
-impl Face for SlotsFace {
-    #[inline(never)]
-    fn alloc(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        self.0.store(slot as u64, 0, &[bytes]).is_ok()
-    }
-
-    #[inline(never)]
-    fn free(&mut self, slot: usize) -> bool {
-        self.0.clear(slot as u64).is_ok()
-    }
-}
-
-struct PoolFace {
-    pool: Pool<Apart>,
-    handles: Vec<Option<Handle>>,
-}
-
-impl Face for PoolFace {
-    #[inline(never)]
-    fn alloc(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        let handle = self.pool.alloc_from(bytes).ok();
-        self.handles[slot] = handle;
-        handle.is_some()
-    }
-
-    #[inline(never)]
-    fn free(&mut self, slot: usize) -> bool {
-        self.handles[slot].is_some_and(|handle| self.pool.free(handle).is_ok())
     }
 }
 
@@ -127,16 +85,16 @@ impl Subject {
         }
     }
 
-    /// Does `step` for each number below `total`. Operations of the kind `operation` in it are
-    /// counted in windows of `per_step` of them a step.
+    /// Does `step`, which does one operation of the kind `operation` to be counted, for each
+    /// number below `total`; counts [`COUNTED`] of them, or all.
     fn count(
         &mut self,
         operation: Operation,
         total: usize,
         mut step: impl FnMut(&mut Self, usize),
     ) {
-        let windows = if total > COUNTED_MIN { WINDOWS } else { 1 };
-        let (stride, window) = (total / windows, total.min(COUNTED_MIN) / windows);
+        let windows = if total > COUNTED { WINDOWS } else { 1 };
+        let (stride, window) = (total / windows, total.min(COUNTED) / windows);
         // The last part of each stride, when the history has had its effect.
         let gap = stride - window;
         for i in 0..windows * stride {
@@ -174,34 +132,31 @@ impl Subject {
             self.overwrite(None, size);
         }
         for operation in [Operation::Free, Operation::Alloc] {
-            self.count(operation, COUNTED_MIN, |subject, _| {
+            self.count(operation, COUNTED.min(self.live), |subject, _| {
                 subject.overwrite(Some(operation), size);
             });
         }
     }
 
-    /// Frees the `count` objects that `slot` names, counted, and makes them again, counted, until
-    /// enough operations were.
-    fn free_and_refill(&mut self, count: usize, slot: impl Fn(usize, usize) -> usize) {
+    /// Frees the `count` objects that `slot` names, and makes them again, all counted.
+    fn free_and_refill(&mut self, count: usize, slot: impl Fn(usize) -> usize) {
         self.fill(compressed_size);
-        for round in 0..COUNTED_MIN.div_ceil(count) {
-            self.count(Operation::Free, count, |subject, i| {
-                subject.free(slot(round, i), true);
-            });
-            self.count(Operation::Alloc, count, |subject, i| {
-                let size = compressed_size(&mut subject.rng, i);
-                subject.alloc(slot(round, i), size, true);
-            });
-        }
+        self.count(Operation::Free, count, |subject, i| {
+            subject.free(slot(i), true);
+        });
+        self.count(Operation::Alloc, count, |subject, i| {
+            let size = compressed_size(&mut subject.rng, i);
+            subject.alloc(slot(i), size, true);
+        });
     }
 
     fn run(&mut self, history: &str) -> Result<(), String> {
         let live = self.live;
         match history {
             "random" => self.overwrites(compressed_size),
-            "every_second" => self.free_and_refill(live / 2, |round, i| 2 * i + round % 2),
-            "ascending" => self.free_and_refill(live, |_, i| i),
-            "descending" => self.free_and_refill(live, |_, i| live - 1 - i),
+            "every_second" => self.free_and_refill(live / 2, |i| 2 * i),
+            "ascending" => self.free_and_refill(live, |i| i),
+            "descending" => self.free_and_refill(live, |i| live - 1 - i),
             "boundary" => self.overwrites(boundary_size),
             "same_size" => self.overwrites(|_, _| 1748),
             _ => return Err(format!("no history {history}")),
@@ -239,27 +194,18 @@ pub(crate) fn run_job(name: &str, sizes: &[usize]) -> Result<(), String> {
     let (face_name, history) = (word()?, word()?);
     let inline_moves: u32 = word()?.parse().map_err(|_| format!("bad job {name:?}"))?;
     for &live in sizes {
-        let source = MmapSource::new(CAPACITY_BYTES).map_err(|error| error.to_string())?;
-        let face: Box<dyn Face> = if face_name == "slots" {
-            let slots = Slots::new(Apart(source));
-            slots.set_inline_moves(inline_moves);
-            Box::new(SlotsFace(slots))
-        } else {
-            let pool = Pool::new(Apart(source));
-            pool.set_inline_moves(inline_moves);
-            let handles = vec![None; live];
-            Box::new(PoolFace { pool, handles })
-        };
-        let mut subject = Subject {
-            face,
-            live,
-            rng: Rng::new(11),
-            bytes: vec![0x5a; SIZE_MAX],
-            counting: false,
-            failed: false,
-            label: format!("{name} {live}"),
-        };
-        subject.run(history)?;
+        for round in 0..COUNTED.div_ceil(live) {
+            let mut subject = Subject {
+                face: face::new(face_name, live, inline_moves)?,
+                live,
+                rng: Rng::new(11 + round as u64),
+                bytes: vec![0x5a; SIZE_MAX],
+                counting: false,
+                failed: false,
+                label: format!("{name} {live}"),
+            };
+            subject.run(history)?;
+        }
     }
     Ok(())
 }

@@ -16,6 +16,7 @@
 //! Compaction beside frees is off in the rows that are judged, as it is where a background
 //! thread compacts; further rows show it on.
 
+mod face;
 mod history;
 mod profile;
 mod report;

@@ -40,6 +40,8 @@ pub(crate) struct Row {
 #[derive(Default)]
 struct Counts {
     copied: u64,
+    /// Of switching the counting on and off.
+    toggling: u64,
     source: u64,
     by_line: HashMap<(String, u64), u64>,
 }
@@ -72,7 +74,13 @@ pub(crate) fn add_dumps(rows: &mut Vec<Row>, text: &str) -> Result<(), String> {
     };
     let counts = counts(text);
     let mean = |count: u64| count as f64 / operations as f64;
-    row.mean = mean(counts.by_line.values().sum());
+    let counted: u64 = counts.by_line.values().sum();
+    if Some(counted + counts.copied + counts.toggling) != total(text) {
+        return Err(format!(
+            "the counts of {label:?} do not add up to their total"
+        ));
+    }
+    row.mean = mean(counted);
     row.source_mean = mean(counts.source);
     row.copy_mean = mean(counts.copied);
     let mut sources = Sources::default();
@@ -117,6 +125,14 @@ fn is_copy(function: &str) -> bool {
         .any(|name| function.contains(name))
 }
 
+/// The sum of all counts by callgrind's own account.
+fn total(text: &str) -> Option<u64> {
+    let totals = text
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: "))?;
+    totals.trim().parse().ok()
+}
+
 fn counts(text: &str) -> Counts {
     let mut counts = Counts::default();
     let (mut file, mut function, mut callee) = ("", "", "");
@@ -133,7 +149,9 @@ fn counts(text: &str) -> Counts {
                 }
             } else if is_copy(function) {
                 counts.copied += count;
-            } else if !function.contains(TOGGLE_NAME) {
+            } else if function.contains(TOGGLE_NAME) {
+                counts.toggling += count;
+            } else {
                 *counts.by_line.entry((file.to_owned(), at)).or_default() += count;
             }
             continue;

@@ -1,6 +1,7 @@
 //! Runs the jobs under callgrind, as many at once as there are processors.
 
-use crate::history::{FACES, HISTORIES};
+use crate::face::FACES;
+use crate::history::HISTORIES;
 use crate::profile::{Row, add_dumps};
 use std::path::Path;
 use std::process::{Command, Stdio};

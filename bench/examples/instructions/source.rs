@@ -1,7 +1,6 @@
 //! A page source whose work has a name of its own in the profile.
 
 use alloc_xv::{FrameId, MmapSource, OutOfPages, PageSource};
-use std::ptr::NonNull;
 
 /// Part of the names of the functions below in a profile.
 pub(crate) const APART_NAME: &str = "source::Apart";
@@ -25,7 +24,7 @@ unsafe impl PageSource for Apart {
     }
 
     #[inline]
-    fn address(&self, frame: FrameId) -> NonNull<u8> {
+    fn address(&self, frame: FrameId) -> *mut u8 {
         self.0.address(frame)
     }
 }

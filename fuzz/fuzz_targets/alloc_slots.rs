@@ -1,0 +1,227 @@
+//! Keyed slots beside a plain map: objects and values come and go, slots are held meanwhile,
+//! pages run out, the limit moves, the space is packed.
+#![no_main]
+
+mod model_common;
+
+use alloc_xv::{Counting, Failing, RegionSource, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX};
+use libfuzzer_sys::fuzz_target;
+use model_common::{
+    Counted, Input, OPS_MAX, Regions, Source, is_no_memory, pattern, without_pages_max,
+};
+use std::collections::BTreeMap;
+
+const ARENAS: usize = 2;
+const HELD_MAX: usize = 3;
+
+type Store<'s, const PAGE: usize> = Slots<Source<'s, PAGE>, spin::Mutex<()>, ARENAS>;
+type Held<'c, 's, const PAGE: usize> = Slot<'c, Source<'s, PAGE>, spin::Mutex<()>, ARENAS>;
+
+#[derive(Clone, Copy)]
+enum Content {
+    Value(u64),
+    Object { seed: u64, size: usize, tag: u16 },
+}
+
+impl Content {
+    fn object(seed: u64, size: usize) -> Self {
+        let tag = seed as u16 & TAG_MAX;
+        Self::Object { seed, size, tag }
+    }
+}
+
+type Map = BTreeMap<u64, Content>;
+
+fn state(content: Option<&Content>) -> SlotState {
+    match content {
+        None => SlotState::Empty,
+        Some(&Content::Value(value)) => SlotState::Value(value),
+        Some(&Content::Object { size, tag, .. }) => SlotState::Object { size, tag },
+    }
+}
+
+fn verify_held<const PAGE: usize>(slot: &Held<'_, '_, PAGE>, content: Option<&Content>) {
+    assert_eq!(slot.state(), state(content));
+    match content {
+        Some(&Content::Object { seed, size, .. }) => {
+            assert!(slot.fragments().concat() == pattern(seed, size));
+        }
+        _ => assert!(slot.fragments().is_empty()),
+    }
+}
+
+fn verify<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &Map, key: u64) {
+    let content = map.get(&key);
+    assert_eq!(slots.state(key), Ok(state(content)));
+    match slots.get(key).unwrap() {
+        Some(slot) => verify_held(&slot, content),
+        None => assert!(content.is_none()),
+    }
+}
+
+fn verify_stats<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &Map) {
+    let sizes = map.values().filter_map(|content| match content {
+        Content::Object { size, .. } => Some(*size as u64),
+        Content::Value(_) => None,
+    });
+    let stats = slots.stats();
+    assert_eq!(stats.objects, sizes.clone().count() as u64);
+    assert_eq!(stats.payload_bytes, sizes.sum::<u64>());
+    assert!(stats.block_bytes >= stats.payload_bytes + 4 * stats.objects);
+    assert!(stats.block_bytes <= stats.payload_bytes + 16 * stats.objects);
+    assert_eq!(stats.used_bytes(), (slots.pages_used() * PAGE) as u64);
+}
+
+fn store<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &mut Map, key: u64, new: Content) {
+    let before = slots.stats();
+    let result = match new {
+        Content::Value(value) => slots.set_value(key, value),
+        Content::Object { seed, size, tag } => {
+            let bytes = pattern(seed, size);
+            let (front, back) = bytes.split_at(size / 3);
+            slots.store(key, tag, &[front, back])
+        }
+    };
+    match result {
+        Ok(old) => {
+            assert_eq!(old, state(map.get(&key)));
+            map.insert(key, new);
+        }
+        Err(error) => {
+            assert!(is_no_memory(error), "{error}");
+            assert_eq!(without_pages_max(slots.stats()), without_pages_max(before));
+        }
+    }
+}
+
+/// Changes a slot through the one that is held.
+fn change_held<const PAGE: usize>(
+    slot: &mut Held<'_, '_, PAGE>,
+    map: &mut Map,
+    key: u64,
+    input: &mut Input<'_>,
+    seed: u64,
+) {
+    match input.byte() % 4 {
+        0 => {}
+        1 => {
+            slot.clear();
+            map.remove(&key);
+        }
+        2 => {
+            let value = input.number() & VALUE_MAX;
+            slot.set_value(value).unwrap();
+            map.insert(key, Content::Value(value));
+        }
+        _ => {
+            let new = Content::object(seed, input.size());
+            if let Content::Object { seed, size, tag } = new {
+                match slot.store(tag, &[&pattern(seed, size)]) {
+                    Ok(()) => drop(map.insert(key, new)),
+                    Err(error) => assert!(is_no_memory(error), "{error}"),
+                }
+            }
+        }
+    }
+    verify_held(slot, map.get(&key));
+}
+
+fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<'_>) {
+    let frames: Counted<PAGE> = Counting::new(region);
+    let slots: Store<'_, PAGE> = Slots::new(Failing::new(&frames));
+    let mut map = Map::new();
+    let mut held: Vec<(u64, Held<'_, '_, PAGE>)> = Vec::new();
+    for seed in 0..OPS_MAX as u64 {
+        if input.is_empty() {
+            break;
+        }
+        let op = input.byte() % 32;
+        let key = input.key();
+        // A thread that touches a slot it holds waits for ever.
+        if let Some(place) = held.iter().position(|(other, _)| *other == key) {
+            let (key, mut slot) = held.swap_remove(place);
+            verify_held(&slot, map.get(&key));
+            if op % 2 == 0 {
+                change_held(&mut slot, &mut map, key, &mut input, seed);
+            }
+            continue;
+        }
+        match op {
+            0..=9 => store(&slots, &mut map, key, Content::object(seed, input.size())),
+            10..=12 => {
+                let value = input.number() & VALUE_MAX;
+                store(&slots, &mut map, key, Content::Value(value));
+            }
+            13..=18 => {
+                let old = map.remove(&key);
+                assert_eq!(slots.clear(key), Ok(state(old.as_ref())));
+            }
+            19 => verify(&slots, &map, key),
+            20 | 21 => match slots.lock(key) {
+                Ok(mut slot) => {
+                    verify_held(&slot, map.get(&key));
+                    change_held(&mut slot, &mut map, key, &mut input, seed);
+                    if op == 20 && held.len() < HELD_MAX {
+                        held.push((key, slot));
+                    }
+                }
+                Err(error) => assert!(is_no_memory(error), "{error}"),
+            },
+            22 => {
+                if let Some(slot) = slots.get(key).unwrap()
+                    && held.len() < HELD_MAX
+                {
+                    held.push((key, slot));
+                }
+            }
+            23 | 24 => {
+                slots.compact(u64::from(input.byte()));
+            }
+            25 => slots.set_inline_moves(u32::from(input.byte() % 4)),
+            26 => slots.source().fail_after(usize::from(input.byte() % 8)),
+            27 => slots.source().never_fail(),
+            28 => slots.set_limit_pages(usize::from(input.byte())),
+            29 => slots.set_limit_pages(usize::MAX),
+            30 => held.clear(),
+            _ => {
+                if held.is_empty() {
+                    slots.check().unwrap();
+                }
+                verify_stats(&slots, &map);
+                assert_eq!(slots.pages_used(), frames.taken());
+            }
+        }
+    }
+    for (key, slot) in held.drain(..) {
+        verify_held(&slot, map.get(&key));
+    }
+    slots.check().unwrap();
+    verify_stats(&slots, &map);
+    let keys: Vec<u64> = map.keys().copied().collect();
+    for &key in &keys {
+        verify(&slots, &map, key);
+    }
+    // One half by hand: what is left after all is nothing.
+    if keys.len() % 2 == 0 {
+        for key in keys {
+            slots.clear(key).unwrap();
+        }
+        assert_eq!(slots.pages_used(), 0);
+        slots.check().unwrap();
+    }
+    drop(slots);
+    assert_eq!(frames.taken(), 0);
+}
+
+thread_local! {
+    static REGIONS: Regions = Regions::new();
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut input = Input(bytes);
+    REGIONS.with(|regions| match input.byte() % 8 {
+        0 => run(regions.middle, input),
+        1 => run(regions.large, input),
+        _ => run(regions.small, input),
+    });
+});
