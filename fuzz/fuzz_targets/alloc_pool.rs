@@ -173,7 +173,7 @@ fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<
             _ => {}
         }
     }
-    for (object, reading) in held.drain(..) {
+    for (object, reading) in held {
         assert!(reading.fragments().concat() == object.bytes);
         drop(reading);
         live.push(object);

@@ -192,7 +192,7 @@ fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<
             }
         }
     }
-    for (key, slot) in held.drain(..) {
+    for (key, slot) in held {
         verify_held(&slot, map.get(&key));
     }
     slots.check().unwrap();

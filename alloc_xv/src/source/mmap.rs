@@ -13,17 +13,26 @@
 //!   where the system grants one: that costs a quarter of 512 single pages. The advice is taken
 //!   back at once, so that the system never makes small pages huge again by itself, which would
 //!   bring memory back that was given back.
+//!   A helper thread backs the next chunk when half of one is left, so that nobody waits for it.
 //! * Frames given back are noted and returned to the system in batches (`MADV_DONTNEED`), at most
 //!   1/64 of the frames taken now; what was backed ahead is returned with them.
 //!
-//! So resident memory is at most 2 MiB over what is taken while a pool grows, within about 3 % of
+//! So resident memory is at most 4 MiB over what is taken while a pool grows, within about 3 % of
 //! it when frames are given back, and nothing when none is taken.
 
 use super::frame_map::FrameMap;
 use super::{FrameId, OutOfPages, PageSource};
 use core::fmt;
-use core::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use helper::Helper;
+use mapping::{Mapping, os_page_size};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+mod helper;
+mod mapping;
+#[cfg(test)]
+mod tests;
+
+pub use mapping::MmapError;
 
 /// Most frames in one batch of either kind.
 const BATCH_MAX: usize = 64;
@@ -52,6 +61,12 @@ const CHUNKS_FROM_BYTES: usize = 2 * CHUNK_BYTES;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MmapSource<const PAGE: usize = 4096> {
+    shared: Arc<Frames<PAGE>>,
+    helper: OnceLock<Option<Helper>>,
+}
+
+/// What the source and its helper share.
+struct Frames<const PAGE: usize> {
     map: Mapping,
     state: Mutex<State>,
 }
@@ -65,75 +80,11 @@ struct State {
     fresh: usize,
     /// Frames below were backed once.
     populated: usize,
-    /// Frames that were taken when frames were last backed ahead.
+    /// The most frames taken since what was backed ahead was last dropped.
     taken_populated: usize,
     /// Frames given back and perhaps still resident; some may be taken again.
     stash: [u32; BATCH_MAX],
     stash_len: usize,
-}
-
-/// An anonymous mapping, unmapped on drop.
-struct Mapping {
-    base: NonNull<u8>,
-    bytes: usize,
-    /// What was mapped: more, where `base` is aligned to a chunk.
-    whole: (NonNull<u8>, usize),
-}
-
-// SAFETY: a mapping is plain memory, reachable from every thread.
-unsafe impl Send for Mapping {}
-// SAFETY: as above; `Mapping` itself gives no access to the content.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// Maps `bytes` at a multiple of `align`, which is a power of two.
-    fn new(bytes: usize, align: usize) -> Result<Self, MmapError> {
-        let refused = |errno| MmapError::Refused { bytes, errno };
-        let whole_bytes = bytes.checked_add(align).ok_or(refused(libc::ENOMEM))?;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no
-        // memory that exists.
-        let address = unsafe {
-            libc::mmap(
-                core::ptr::null_mut(),
-                whole_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
-            return Err(refused(errno));
-        }
-        let start = NonNull::new(address.cast::<u8>()).ok_or(refused(0))?;
-        let skip = start.align_offset(align);
-        // SAFETY: `skip` is less than `align`, and that much more was mapped.
-        let base = unsafe { start.add(skip) };
-        Ok(Self {
-            base,
-            bytes,
-            whole: (start, whole_bytes),
-        })
-    }
-
-    /// Advice for a part of the mapping; false if the kernel did not take it.
-    ///
-    /// # Safety
-    ///
-    /// If the advice drops content, nobody uses that part.
-    unsafe fn advise(&self, start: usize, bytes: usize, advice: libc::c_int) -> bool {
-        debug_assert!(start + bytes <= self.bytes);
-        // SAFETY: the range lies in this mapping; the caller answers for its content.
-        unsafe { libc::madvise(self.base.as_ptr().add(start).cast(), bytes, advice) == 0 }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no reference into it outlives its owner.
-        unsafe { libc::munmap(self.whole.0.as_ptr().cast(), self.whole.1) };
-    }
 }
 
 impl<const PAGE: usize> MmapSource<PAGE> {
@@ -174,22 +125,27 @@ impl<const PAGE: usize> MmapSource<PAGE> {
             stash: [0; BATCH_MAX],
             stash_len: 0,
         };
-        Ok(Self {
+        let shared = Arc::new(Frames {
             map,
             state: Mutex::new(state),
+        });
+        Ok(Self {
+            shared,
+            helper: OnceLock::new(),
         })
     }
 
     /// Frames taken now.
     pub fn taken(&self) -> usize {
-        self.state().taken
+        self.shared.state().taken
     }
 
     /// Bytes of this source's frames that are resident, asked from the kernel (`mincore`).
     pub fn resident_bytes(&self) -> usize {
         let os_page = os_page_size();
-        let state = self.state();
-        let bytes = (state.populated.max(state.fresh) * PAGE).min(self.map.bytes);
+        let state = self.shared.state();
+        let map = &self.shared.map;
+        let bytes = (state.populated.max(state.fresh) * PAGE).min(map.bytes);
         let mut resident = 0;
         let mut flags = [0u8; 4096];
         let step = flags.len() * os_page;
@@ -198,7 +154,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
             // SAFETY: the range lies in our mapping and `flags` has a byte for each OS page.
             let ok = unsafe {
                 libc::mincore(
-                    self.map.base.as_ptr().add(start).cast(),
+                    map.base.as_ptr().add(start).cast(),
                     len,
                     flags.as_mut_ptr().cast(),
                 )
@@ -215,9 +171,20 @@ impl<const PAGE: usize> MmapSource<PAGE> {
 
     /// Bytes that the map of taken frames occupies beside the frames.
     pub fn overhead_bytes(&self) -> usize {
-        (self.state().fresh / 8).next_multiple_of(os_page_size())
+        (self.shared.state().fresh / 8).next_multiple_of(os_page_size())
     }
 
+    /// Lets the helper back the next chunk, if this one is running out.
+    #[cold]
+    fn wake_helper(&self) {
+        let start = || Helper::spawn(&self.shared).ok();
+        if let Some(helper) = self.helper.get_or_init(start) {
+            helper.wake();
+        }
+    }
+}
+
+impl<const PAGE: usize> Frames<PAGE> {
     fn state(&self) -> MutexGuard<'_, State> {
         // Every update leaves the state whole, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -225,11 +192,10 @@ impl<const PAGE: usize> MmapSource<PAGE> {
 
     /// Backs the next fresh frames, up to and including `frame`.
     fn populate(&self, state: &mut State, frame: usize) {
-        let chunk = CHUNK_BYTES / PAGE;
         while state.populated <= frame {
             let start = state.populated;
-            let boundary = (start + 1).next_multiple_of(chunk);
-            let big = start % chunk == 0 && state.taken * PAGE >= CHUNKS_FROM_BYTES;
+            let boundary = (start + 1).next_multiple_of(CHUNK_BYTES / PAGE);
+            let big = state.grows_in_chunks::<PAGE>() && start % (CHUNK_BYTES / PAGE) == 0;
             let batch = (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX);
             let end = if big {
                 boundary
@@ -237,21 +203,52 @@ impl<const PAGE: usize> MmapSource<PAGE> {
                 (frame + batch).min(boundary)
             };
             let end = end.min(state.taken_map.frames());
-            let (from, bytes) = (start * PAGE, (end - start) * PAGE);
-            // SAFETY: no advice drops content. If the kernel does not know one (before 5.14) or
-            // is out of memory, the frames are faulted in on use.
-            unsafe {
-                if big {
-                    self.map.advise(from, bytes, libc::MADV_HUGEPAGE);
-                }
-                self.map.advise(from, bytes, libc::MADV_POPULATE_WRITE);
-                if big {
-                    self.map.advise(from, bytes, libc::MADV_NOHUGEPAGE);
-                }
-            }
+            self.back(start, end, big);
             state.populated = end;
         }
-        state.taken_populated = state.taken;
+        state.taken_populated = state.taken_populated.max(state.taken);
+    }
+
+    /// Backs frames that nobody has dropped content into, as a huge page if `big`.
+    fn back(&self, start: usize, end: usize, big: bool) {
+        let (from, bytes) = (start * PAGE, (end - start) * PAGE);
+        // SAFETY: no advice drops content. If the kernel does not know one (before 5.14) or is
+        // out of memory, the frames are faulted in on use.
+        unsafe {
+            if big {
+                self.map.advise(from, bytes, libc::MADV_HUGEPAGE);
+            }
+            self.map.advise(from, bytes, libc::MADV_POPULATE_WRITE);
+            if big {
+                self.map.advise(from, bytes, libc::MADV_NOHUGEPAGE);
+            }
+        }
+    }
+
+    /// Backs the next chunk, if it is time for it. The system calls are made without the lock;
+    /// should the frames have been backed or given up by somebody else meanwhile, what nobody
+    /// accounts for is dropped again.
+    fn back_ahead(&self) {
+        let chunk = CHUNK_BYTES / PAGE;
+        let (start, end) = {
+            let state = self.state();
+            let end = state.populated + chunk;
+            if !state.runs_short::<PAGE>()
+                || state.populated % chunk != 0
+                || end > state.taken_map.frames()
+            {
+                return;
+            }
+            (state.populated, end)
+        };
+        self.back(start, end, true);
+        let mut state = self.state();
+        if state.populated == start && state.taken > 0 {
+            state.populated = end;
+            state.taken_populated = state.taken_populated.max(state.taken);
+        } else {
+            self.drop_run(Some((start.max(state.populated), end)));
+        }
     }
 
     /// Returns to the system what is free but may be resident.
@@ -317,6 +314,16 @@ impl State {
         }
         self.taken_map.lowest_free()
     }
+
+    fn grows_in_chunks<const PAGE: usize>(&self) -> bool {
+        self.taken * PAGE >= CHUNKS_FROM_BYTES
+    }
+
+    /// Whether less than half a chunk is backed ahead of a source that grows in chunks.
+    fn runs_short<const PAGE: usize>(&self) -> bool {
+        self.grows_in_chunks::<PAGE>()
+            && self.populated.saturating_sub(self.fresh) * PAGE < CHUNK_BYTES / 2
+    }
 }
 
 // SAFETY: frames are disjoint pages of one mapping that stays in place until the source is
@@ -325,20 +332,28 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
     const PAGE_SIZE: usize = PAGE;
 
     fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages> {
-        let mut guard = self.state();
+        let mut guard = self.shared.state();
         let state = &mut *guard;
         let frame = state.choose(wanted).ok_or(OutOfPages)?;
         if frame >= state.populated {
-            self.populate(state, frame);
+            self.shared.populate(state, frame);
         }
         state.taken_map.set_taken(frame);
         state.taken += 1;
-        state.fresh = state.fresh.max(frame + 1);
+        if frame >= state.fresh {
+            state.fresh = frame + 1;
+            // Asked for once, where half a chunk is left.
+            let left = state.populated - state.fresh;
+            if left == CHUNK_BYTES / PAGE / 2 - 1 && state.runs_short::<PAGE>() {
+                drop(guard);
+                self.wake_helper();
+            }
+        }
         FrameId::new(frame as u32).ok_or(OutOfPages)
     }
 
     unsafe fn give_back(&self, frame: FrameId) {
-        let mut guard = self.state();
+        let mut guard = self.shared.state();
         let state = &mut *guard;
         let was_taken = state.taken_map.set_free(frame.number() as usize);
         debug_assert!(was_taken, "frame {} given back twice", frame.number());
@@ -346,13 +361,14 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
         state.stash[state.stash_len] = frame.number();
         state.stash_len += 1;
         if state.stash_len >= BATCH_MAX.min(state.taken / BATCH_SHARE).max(1) {
-            self.flush(state);
+            self.shared.flush(state);
         }
     }
 
     #[inline]
     fn address(&self, frame: FrameId) -> *mut u8 {
-        self.map
+        self.shared
+            .map
             .base
             .as_ptr()
             .wrapping_add(frame.number() as usize * PAGE)
@@ -362,99 +378,8 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
 impl<const PAGE: usize> fmt::Debug for MmapSource<PAGE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MmapSource")
-            .field("capacity_bytes", &self.map.bytes)
+            .field("capacity_bytes", &self.shared.map.bytes)
             .field("taken", &self.taken())
             .finish_non_exhaustive()
-    }
-}
-
-fn os_page_size() -> usize {
-    // SAFETY: sysconf has no preconditions.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(size).unwrap_or(4096)
-}
-
-/// Why address space could not be reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MmapError {
-    /// Zero, or more frames than a frame number can name.
-    BadCapacity {
-        /// Bytes asked for.
-        bytes: usize,
-        /// The most there can be.
-        max: usize,
-    },
-    /// The kernel refused the mapping.
-    Refused {
-        /// Bytes asked for.
-        bytes: usize,
-        /// The system's error number.
-        errno: i32,
-    },
-}
-
-impl fmt::Display for MmapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::BadCapacity { bytes, max } => {
-                write!(f, "capacity of {bytes} bytes; expected 1 to {max}")
-            }
-            Self::Refused { bytes, errno } => {
-                let error = std::io::Error::from_raw_os_error(errno);
-                write!(f, "cannot reserve {bytes} bytes of address space: {error}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for MmapError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resident_memory_follows_what_is_taken() {
-        let source: MmapSource = MmapSource::new(1 << 30).unwrap();
-        let mut frames = std::vec::Vec::new();
-        for _ in 0..8192 {
-            let frame = source.take(frames.last().copied()).unwrap();
-            // SAFETY: taken above, nobody else has it.
-            unsafe { source.address(frame).write_bytes(0xa5, 4096) };
-            frames.push(frame);
-        }
-        assert!(source.resident_bytes() <= 8192 * 4096 + CHUNK_BYTES);
-        for frame in frames.drain(1024..) {
-            // SAFETY: taken above and not used any more.
-            unsafe { source.give_back(frame) };
-        }
-        assert!(source.resident_bytes() <= 1024 * 4096 * 105 / 100);
-        assert!(source.resident_bytes() >= 1024 * 4096);
-        for frame in frames.drain(..) {
-            // SAFETY: as above.
-            unsafe { source.give_back(frame) };
-        }
-        assert_eq!(source.resident_bytes(), 0);
-    }
-
-    #[test]
-    fn the_wanted_frame_is_given_when_it_is_free() {
-        let source: MmapSource = MmapSource::new(1 << 20).unwrap();
-        let first = source.take(None).unwrap();
-        let second = source.take(FrameId::new(first.number() + 1)).unwrap();
-        assert_eq!(second.number(), first.number() + 1);
-        // A frame far away from all others is not a sensible wish.
-        let third = source.take(FrameId::new(200)).unwrap();
-        assert_eq!(third.number(), 2);
-    }
-
-    #[test]
-    fn the_last_frame_is_followed_by_a_typed_error() {
-        let source: MmapSource = MmapSource::new(3 * 4096).unwrap();
-        for _ in 0..3 {
-            source.take(None).unwrap();
-        }
-        assert_eq!(source.take(None), Err(OutOfPages));
-        assert!(MmapSource::<4096>::new(0).is_err());
     }
 }

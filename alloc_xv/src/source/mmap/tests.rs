@@ -1,0 +1,48 @@
+//! Resident memory follows what is taken; wishes are met.
+
+use super::*;
+
+#[test]
+fn resident_memory_follows_what_is_taken() {
+    let source: MmapSource = MmapSource::new(1 << 30).unwrap();
+    let mut frames = std::vec::Vec::new();
+    for _ in 0..8192 {
+        let frame = source.take(frames.last().copied()).unwrap();
+        // SAFETY: taken above, nobody else has it.
+        unsafe { source.address(frame).write_bytes(0xa5, 4096) };
+        frames.push(frame);
+    }
+    assert!(source.resident_bytes() <= 8192 * 4096 + 2 * CHUNK_BYTES);
+    for frame in frames.drain(1024..) {
+        // SAFETY: taken above and not used any more.
+        unsafe { source.give_back(frame) };
+    }
+    assert!(source.resident_bytes() <= 1024 * 4096 * 105 / 100);
+    assert!(source.resident_bytes() >= 1024 * 4096);
+    for frame in frames.drain(..) {
+        // SAFETY: as above.
+        unsafe { source.give_back(frame) };
+    }
+    assert_eq!(source.resident_bytes(), 0);
+}
+
+#[test]
+fn the_wanted_frame_is_given_when_it_is_free() {
+    let source: MmapSource = MmapSource::new(1 << 20).unwrap();
+    let first = source.take(None).unwrap();
+    let second = source.take(FrameId::new(first.number() + 1)).unwrap();
+    assert_eq!(second.number(), first.number() + 1);
+    // A frame far away from all others is not a sensible wish.
+    let third = source.take(FrameId::new(200)).unwrap();
+    assert_eq!(third.number(), 2);
+}
+
+#[test]
+fn the_last_frame_is_followed_by_a_typed_error() {
+    let source: MmapSource = MmapSource::new(3 * 4096).unwrap();
+    for _ in 0..3 {
+        source.take(None).unwrap();
+    }
+    assert_eq!(source.take(None), Err(OutOfPages));
+    assert!(MmapSource::<4096>::new(0).is_err());
+}
