@@ -1,6 +1,7 @@
 //! An arena: one logical space and the entries of the objects in it, under one lock.
 
 use crate::entry::{self, Meaning, Object, Word, block_granules};
+use crate::evacuate::Sweep;
 use crate::frames::{Frames, TakeError};
 use crate::source::PageSource;
 use crate::space::{Space, SpaceError};
@@ -22,6 +23,9 @@ pub(crate) struct Arena {
     pub(crate) payload: u64,
     /// Objects moved by compaction, ever.
     pub(crate) moved: u64,
+    pub(crate) sweep: Sweep,
+    /// Sweeps do not help any more, so the arena is packed.
+    pub(crate) packing: bool,
     /// Pages given back by compaction, ever.
     pub(crate) pages_compacted: u64,
     /// First leaf of entries that a handle pool has not used yet.
@@ -36,6 +40,8 @@ impl Arena {
             objects: 0,
             payload: 0,
             moved: 0,
+            sweep: Sweep::new(),
+            packing: false,
             pages_compacted: 0,
             leaves_used: 0,
         }

@@ -41,6 +41,7 @@ struct Walk {
     listed: u64,
     cursor_seen: bool,
     scan_seen: bool,
+    sweep_seen: bool,
 }
 
 impl Arena {
@@ -51,6 +52,7 @@ impl Arena {
         let mut walk = Walk {
             cursor_seen: self.is_hole_start(frames, space.cursor),
             scan_seen: self.is_hole_start(frames, space.scan),
+            sweep_seen: self.is_hole_start(frames, space.sweep),
             ..Walk::default()
         };
         let mut page = 0;
@@ -75,6 +77,10 @@ impl Arena {
         ensure(
             walk.scan_seen,
             "compaction's scan position stands inside a block",
+        )?;
+        ensure(
+            walk.sweep_seen,
+            "the sweep's position stands inside a block",
         )?;
         self.check_lists(frames, walk.listed)?;
         ensure(
@@ -142,6 +148,7 @@ impl Arena {
         loop {
             walk.cursor_seen |= offset == space.cursor;
             walk.scan_seen |= offset == space.scan;
+            walk.sweep_seen |= offset == space.sweep;
             if offset % page_len == 0 && !space.is_backed(frames, offset / page_len) {
                 let tail = space.tail_before(frames, offset / page_len);
                 ensure(

@@ -1,4 +1,4 @@
-//! Compaction: objects are packed towards the start of the logical space, a few a step.
+//! Packing, the thorough half of compaction: objects are packed towards the start of the logical space, a few a step.
 //!
 //! ```text
 //!            cursor                 scan
@@ -22,11 +22,13 @@ use crate::frames::Frames;
 use crate::source::PageSource;
 use crate::space::{Header, PageTable, Space};
 
-/// A pool under this many pages is left alone.
+/// A pool under this many pages is left alone ...
 const PAGES_MIN: u32 = 16;
+/// ... and under this many bytes beside stores: what a sweep could gain is not worth it.
+const BESIDE_STORES_BYTES_MIN: usize = 4 << 20;
 /// Compaction starts when free bytes are more than 1/16 of the pages' ...
 const START_SHARE: u64 = 16;
-/// ... and stops when they are less than 1/40.
+/// ... and stops when they are less than 1/40. Beside stores it goes on in between.
 const STOP_SHARE: u64 = 40;
 
 /// How much one step may do.
@@ -68,6 +70,32 @@ impl Arena {
         self.free_exceeds::<S>(STOP_SHARE)
     }
 
+    /// Whether a store should have a step of a sweep beside it.
+    pub(crate) fn wants_sweep<S: PageSource>(&self) -> bool {
+        self.space.backed as usize >= BESIDE_STORES_BYTES_MIN / S::PAGE_SIZE
+            && self.free_exceeds::<S>(STOP_SHARE)
+    }
+
+    /// One step of what helps most: sweeps that empty sparse pages, and packing once they give
+    /// back next to nothing while the arena is still below its target.
+    pub(crate) fn compaction_step<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        budget: Budget,
+    ) -> Step {
+        if self.packing {
+            let step = self.pack_step(frames, budget);
+            self.packing = step == Step::More;
+            return step;
+        }
+        if !self.sweep_step(frames, budget.objects).poor {
+            return Step::More;
+        }
+        self.packing = self.wants_compaction::<S>();
+        self.restart_pass();
+        if self.packing { Step::More } else { Step::Done }
+    }
+
     #[inline]
     fn free_exceeds<S: PageSource>(&self, share: u64) -> bool {
         let page = u64::from(Space::page_granules::<S>());
@@ -82,7 +110,7 @@ impl Arena {
     }
 
     /// Moves objects until the budget is used up or the pass is done.
-    pub(crate) fn compact_step<S: PageSource>(
+    pub(crate) fn pack_step<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
         budget: Budget,
@@ -262,6 +290,9 @@ impl Space {
         self.set_used(frames, to, owner);
         self.cursor = dest_end;
         self.scan = stop;
+        if to < self.sweep && self.sweep < stop {
+            self.sweep = to;
+        }
         if backed_to == back {
             self.make_free(frames, dest_end, stop);
             return true;
@@ -291,7 +322,13 @@ impl Space {
     }
 
     /// Copies a block to a lower offset; the two may overlap.
-    fn copy_block<S: PageSource>(&self, frames: Frames<'_, S>, from: u32, to: u32, granules: u32) {
+    pub(crate) fn copy_block<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        from: u32,
+        to: u32,
+        granules: u32,
+    ) {
         let page_len = Self::page_granules::<S>();
         let mut done = 0;
         while done < granules {

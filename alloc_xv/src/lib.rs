@@ -70,6 +70,7 @@ mod check;
 mod compaction;
 mod entry;
 mod error;
+mod evacuate;
 mod fragments;
 mod frames;
 mod index;

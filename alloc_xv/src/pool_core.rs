@@ -25,6 +25,8 @@ pub(crate) struct Core<S: PageSource, L: RawMutex, const ARENAS: usize> {
     arenas: [CachePadded<Mutex<L, Arena>>; ARENAS],
     /// Objects that a free may move while an arena is below its target fill.
     inline_moves: AtomicU32,
+    /// A store may look at a few pages, and empty one, while an arena is not quite full.
+    sweeps_beside_stores: AtomicBool,
     /// Some arena fell below its target fill since the background compactor last looked.
     wanted: AtomicBool,
     #[cfg(feature = "std")]
@@ -53,6 +55,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             account: Account::new(),
             arenas: [const { CachePadded::new(Mutex::new(Arena::new())) }; ARENAS],
             inline_moves: AtomicU32::new(INLINE_MOVES),
+            sweeps_beside_stores: AtomicBool::new(true),
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
             waker: crate::background::Waker::new(),
@@ -106,15 +109,35 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         }
     }
 
+    /// Work that follows a store: compaction goes on while stores do, which hide it.
+    #[inline]
+    pub(crate) fn after_store(&self, arena: &mut Arena) {
+        if arena.wants_sweep::<S>() {
+            self.sweep(arena);
+        }
+        self.after_free(arena);
+    }
+
+    #[cold]
+    fn sweep(&self, arena: &mut Arena) {
+        if self.sweeps_beside_stores.load(Relaxed) {
+            arena.sweep_beside_store(self.frames());
+        }
+    }
+
     #[cold]
     fn below_target(&self, arena: &mut Arena) {
         let moves = self.inline_moves.load(Relaxed);
         if moves > 0 {
-            arena.compact_step(self.frames(), Budget::step(moves));
+            arena.compaction_step(self.frames(), Budget::step(moves));
         } else if !self.wanted.swap(true, Relaxed) {
             #[cfg(feature = "std")]
             self.waker.wake();
         }
+    }
+
+    pub(crate) fn set_sweeps_beside_stores(&self, on: bool) {
+        self.sweeps_beside_stores.store(on, Relaxed);
     }
 
     pub(crate) fn set_inline_moves(&self, objects: u32) {
@@ -138,7 +161,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 break;
             }
             self.lock(arena).restart_pass();
-            finished &= self.pass(arena, &mut left, |_| true);
+            finished &= self.pass(arena, &mut left, |_| true, Arena::pack_step::<S>);
         }
         Compacted {
             objects: self.moved() - moved,
@@ -153,13 +176,24 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         for arena in 0..ARENAS {
             let mut left = u64::MAX;
             if self.lock(arena).wants_compaction::<S>() {
-                self.pass(arena, &mut left, |arena| arena.compaction_pays::<S>());
+                self.pass(
+                    arena,
+                    &mut left,
+                    Arena::compaction_pays::<S>,
+                    Arena::compaction_step::<S>,
+                );
             }
         }
     }
 
     /// Steps through one arena; true if the pass came to its end.
-    fn pass(&self, arena: usize, left: &mut u64, go_on: impl Fn(&Arena) -> bool) -> bool {
+    fn pass<'c>(
+        &'c self,
+        arena: usize,
+        left: &mut u64,
+        go_on: impl Fn(&Arena) -> bool,
+        step: impl Fn(&mut Arena, Frames<'c, S>, Budget) -> Step,
+    ) -> bool {
         while *left > 0 {
             let objects = (*left).min(u64::from(STEP_OBJECTS)) as u32;
             let mut guard = self.lock(arena);
@@ -171,7 +205,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 objects,
                 looks: 16 * STEP_OBJECTS,
             };
-            let step = guard.compact_step(self.frames(), budget);
+            let step = step(&mut guard, self.frames(), budget);
             *left = left.saturating_sub(guard.moved - before);
             drop(guard);
             if step == Step::Done {

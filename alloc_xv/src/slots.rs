@@ -119,7 +119,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
             match locked.replace(frames, index, cell, old, size, tag) {
                 Ok(object) => {
                     let space = self.core.parts(locked, object);
-                    self.core.after_free(locked);
+                    self.core.after_store(locked);
                     let held = Held {
                         cell,
                         arena,
@@ -281,6 +281,12 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// [`compact`](Self::compact).
     pub fn set_inline_moves(&self, objects: u32) {
         self.core.set_inline_moves(objects);
+    }
+
+    /// Whether a store may look at a few pages beside its own work, and empty one that is sparse,
+    /// while free bytes are more than 1/40 of 4 MiB or more. True unless it is changed.
+    pub fn set_sweeps_beside_stores(&self, on: bool) {
+        self.core.set_sweeps_beside_stores(on);
     }
 
     /// Limits the pages taken from the source, metadata included. What is taken stays taken.

@@ -88,6 +88,9 @@ pub(crate) struct Space {
     /// Both are always the start of a block or of a page.
     pub(crate) cursor: u32,
     pub(crate) scan: u32,
+    /// Where the search for sparse pages goes on, and with which page: see `evacuate.rs`.
+    pub(crate) sweep: u32,
+    pub(crate) sweep_page: u32,
     /// Blocks whose header or links were touched; the bound on it is a tested constant.
     #[cfg(test)]
     pub(crate) touched: core::cell::Cell<u32>,
@@ -103,6 +106,8 @@ impl Space {
             used: 0,
             cursor: 0,
             scan: 0,
+            sweep: 0,
+            sweep_page: 0,
             #[cfg(test)]
             touched: core::cell::Cell::new(0),
         }
@@ -142,6 +147,32 @@ impl Space {
                 (start, len, false)
             }
         };
+        self.occupy(frames, (start, len), granules, owner, listed);
+        Ok(start)
+    }
+
+    /// Makes a listed free block the block of an object.
+    pub(crate) fn place<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        start: u32,
+        len: u32,
+        granules: u32,
+        owner: u32,
+    ) {
+        self.unlink(frames, start, len);
+        self.occupy(frames, (start, len), granules, owner, true);
+    }
+
+    /// Puts an object's block at the start of a free range that is on no list.
+    fn occupy<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        (start, len): (u32, u32),
+        granules: u32,
+        owner: u32,
+        listed: bool,
+    ) {
         self.set_word(frames, start, owner << NUMBER_SHIFT);
         self.used += u64::from(granules);
         if len > granules {
@@ -154,7 +185,6 @@ impl Space {
         if self.cursor <= start && start < self.scan {
             self.scan = start;
         }
-        Ok(start)
     }
 
     /// Frees the used block at `start`.
@@ -348,6 +378,9 @@ impl Space {
         }
         if from < self.scan && self.scan < to {
             self.scan = from;
+        }
+        if from < self.sweep && self.sweep < to {
+            self.sweep = from;
         }
     }
 
@@ -602,6 +635,7 @@ impl Space {
         let end = self.end * Self::page_granules::<S>();
         self.cursor = self.cursor.min(end);
         self.scan = self.scan.min(end);
+        self.sweep = self.sweep.min(end);
     }
 
     fn set_backed<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32, frame: FrameId) {

@@ -188,7 +188,7 @@ fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<
     for object in &live {
         verify(&pool, object);
     }
-    if stale.len() % 2 == 0 {
+    if stale.len().is_multiple_of(2) {
         for object in live.drain(..) {
             assert_eq!(pool.free(object.handle), Ok(()));
         }

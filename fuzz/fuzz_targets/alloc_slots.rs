@@ -202,7 +202,7 @@ fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<
         verify(&slots, &map, key);
     }
     // One half by hand: what is left after all is nothing.
-    if keys.len() % 2 == 0 {
+    if keys.len().is_multiple_of(2) {
         for key in keys {
             slots.clear(key).unwrap();
         }

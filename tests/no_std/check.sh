@@ -31,12 +31,10 @@ fi
 # The largest frames, from the instructions that make room on the stack.
 frames=$(objdump -d --no-show-raw-insn -C "$whole" | awk '
     /^[0-9a-f]+ <.*>:$/ { name = $0; sub(/^[0-9a-f]+ </, "", name); sub(/>:$/, "", name) }
-    /sub +\$0x[0-9a-f]+,%rsp/ {
-        match($0, /\$0x[0-9a-f]+/)
-        bytes = strtonum(substr($0, RSTART + 1, RLENGTH - 1))
-        if (bytes < 2147483648) total[name] += bytes
-    }
-    END { for (name in total) print total[name], name }' | sort -rn)
+    match($0, /sub +\$0x[0-9a-f]+,%rsp/) {
+        bytes = substr($0, RSTART, RLENGTH); sub(/.*\$/, "", bytes); sub(/,.*/, "", bytes)
+        if (length(bytes) < 10) print bytes, name
+    }' | while read -r bytes name; do echo $((bytes)) "$name"; done | sort -rn)
 echo "largest stack frames (bytes):"
 head -n 5 <<<"$frames"
 if large=$(awk -v max=$FRAME_MAX '$1 > max && $2 != "compcache_init"' <<<"$frames" | grep .); then
