@@ -64,8 +64,8 @@ impl Arena {
         frames: Frames<'s, S>,
         index: u32,
     ) -> Option<&'s AtomicU64> {
-        let Place { frame, byte } = self.entries.locate(frames, index)?;
-        Some(frames.entry(frame, byte))
+        let Place { leaf, byte } = self.entries.locate(frames, index)?;
+        Some(frames.entry(leaf, byte))
     }
 
     /// Allocates the block of an object for the entry `index`, frees the one it had, and makes
@@ -113,7 +113,7 @@ impl Arena {
         }
         let leaf_len = EntryTable::leaf_len::<S>();
         let frame = self.entries.add_leaf(frames, index / leaf_len)?;
-        Ok(frames.entry(frame, (index % leaf_len) as usize * 8))
+        Ok(frames.entry(frames.page(frame), (index % leaf_len) as usize * 8))
     }
 
     /// Gives the leaf of slot `index` back if nothing in it is in use.
@@ -174,7 +174,7 @@ impl Arena {
             None => self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?,
         };
         let within = self.entries.first_free(frames, leaf).unwrap_or(0);
-        let cell = frames.entry(frame, within as usize * 8);
+        let cell = frames.entry(frames.page(frame), within as usize * 8);
         let (next, generation) = entry::read(cell).vacant_parts();
         self.entries
             .set_first_free(frames, leaf, next.checked_sub(1));
@@ -262,7 +262,7 @@ impl Arena {
         for within in 0..leaf_len {
             let next = if within + 1 < leaf_len { within + 2 } else { 0 };
             entry::set_unlocked(
-                frames.entry(frame, within as usize * 8),
+                frames.entry(frames.page(frame), within as usize * 8),
                 Word::vacant(next, generation),
             );
         }

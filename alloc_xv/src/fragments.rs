@@ -44,8 +44,8 @@ fn pieces_of<S: PageSource>(
     let page_len = Space::page_granules::<S>();
     while left > 0 {
         let start = (offset, left);
-        let (frame, byte) = space.locate(frames, offset);
-        let first = frames.byte(frame, byte);
+        let (page, byte) = space.locate(frames, offset);
+        let first = page.byte::<S>(byte);
         let mut len = 0;
         loop {
             let room = page_len - offset % page_len;
@@ -56,8 +56,8 @@ fn pieces_of<S: PageSource>(
             if left == 0 {
                 break;
             }
-            let (frame, byte) = space.locate(frames, offset);
-            if first.wrapping_add(len as usize) != frames.byte(frame, byte) {
+            let (page, byte) = space.locate(frames, offset);
+            if first.wrapping_add(len as usize) != page.byte::<S>(byte) {
                 break;
             }
         }
@@ -76,6 +76,20 @@ impl<'c> Parts<'c> {
         frames: Frames<'c, S>,
         object: Object,
     ) -> Self {
+        let page_len = Space::page_granules::<S>();
+        let start = object.offset + 1;
+        let room = (page_len - start % page_len) * 4;
+        if object.size <= room {
+            // The common case: the object lies inside one page.
+            let (page, byte) = space.locate(frames, start);
+            let piece = (page.byte::<S>(byte), object.size);
+            return Self {
+                at_hand: [piece, (core::ptr::null_mut(), 0)],
+                count: 1,
+                rest: (0, 0),
+                pool: PhantomData,
+            };
+        }
         let mut at_hand = [(core::ptr::null_mut(), 0); AT_HAND];
         let mut count = 0;
         let rest = pieces_of(space, frames, (object.offset + 1, object.size), |piece| {

@@ -76,9 +76,6 @@ impl<S> Clone for Frames<'_, S> {
 impl<S> Copy for Frames<'_, S> {}
 
 impl<'s, S: PageSource> Frames<'s, S> {
-    const ALIGNED_WORD: usize = S::PAGE_SIZE - 4;
-    const ALIGNED_ENTRY: usize = S::PAGE_SIZE - 8;
-
     pub(crate) fn new(source: &'s S, account: &'s Account) -> Self {
         const {
             assert!(
@@ -123,16 +120,62 @@ impl<'s, S: PageSource> Frames<'s, S> {
         self.account.used.fetch_sub(1, Relaxed);
     }
 
+    /// The bytes of a taken frame.
+    #[inline]
+    pub(crate) fn page(&self, frame: FrameId) -> Page {
+        Page {
+            base: self.source.address(frame),
+        }
+    }
+
+    /// The 8-byte entry at `byte` of a leaf, shared with every thread that holds a lock on it.
+    #[inline]
+    pub(crate) fn entry(&self, leaf: Page, byte: usize) -> &'s AtomicU64 {
+        // SAFETY: 1. the frame is taken, and a leaf of entries is given back only when none of
+        // them is in use or locked, so the reference does not outlive it where it is kept;
+        // 2. the mask keeps it inside and aligned to 8; 3. entries are only accessed as atomics
+        // once the leaf is in the tree.
+        unsafe { &*leaf.base.add(byte & (S::PAGE_SIZE - 8)).cast::<AtomicU64>() }
+    }
+
+    /// Moves `len` bytes between two pages (or inside one, overlapping).
+    ///
+    /// Both ranges must lie inside their page; they are cut if they do not.
+    pub(crate) fn copy(&self, from: (Page, usize), to: (Page, usize), len: usize) {
+        let mask = S::PAGE_SIZE - 1;
+        let room = S::PAGE_SIZE - (from.1 & mask).max(to.1 & mask);
+        let len = len.min(room);
+        // SAFETY: both ranges lie inside taken frames; the caller holds the arena's lock and
+        // moves an object whose entry is not locked into free bytes, so nobody looks at either.
+        unsafe { from.0.byte::<S>(from.1).copy_to(to.0.byte::<S>(to.1), len) };
+    }
+}
+
+/// The bytes of a taken frame. Kept no longer than the frame is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Page {
+    base: *mut u8,
+}
+
+// SAFETY: a page is memory that every thread may reach; what it may do there is decided by the
+// arena's lock and the entries' locks.
+unsafe impl Send for Page {}
+
+impl Page {
+    /// No page; never accessed.
+    pub(crate) const NONE: Self = Self {
+        base: core::ptr::null_mut(),
+    };
+
     /// The 4-byte word at `byte`.
     #[inline]
-    pub(crate) fn load(&self, frame: FrameId, byte: usize) -> u32 {
+    pub(crate) fn load<S: PageSource>(self, byte: usize) -> u32 {
         // SAFETY: 1. the frame is taken, so the page is ours to read; 2. the mask keeps the
         // position inside it and aligned; 3. metadata words are accessed under the arena's
         // lock only, and no payload reference covers one.
         unsafe {
-            self.source
-                .address(frame)
-                .add(byte & Self::ALIGNED_WORD)
+            self.base
+                .add(byte & (S::PAGE_SIZE - 4))
                 .cast::<u32>()
                 .read()
         }
@@ -140,51 +183,20 @@ impl<'s, S: PageSource> Frames<'s, S> {
 
     /// Sets the 4-byte word at `byte`.
     #[inline]
-    pub(crate) fn store(&self, frame: FrameId, byte: usize, value: u32) {
+    pub(crate) fn store<S: PageSource>(self, byte: usize, value: u32) {
         // SAFETY: as in `load`.
         unsafe {
-            self.source
-                .address(frame)
-                .add(byte & Self::ALIGNED_WORD)
+            self.base
+                .add(byte & (S::PAGE_SIZE - 4))
                 .cast::<u32>()
                 .write(value)
         }
     }
 
-    /// The 8-byte entry at `byte`, shared with every thread that holds a lock on it.
+    /// Address of the byte at `byte`.
     #[inline]
-    pub(crate) fn entry(&self, frame: FrameId, byte: usize) -> &'s AtomicU64 {
-        // SAFETY: 1. the frame is taken, and a leaf of entries is given back only when none of
-        // them is in use or locked, so the reference does not outlive it where it is kept;
-        // 2. the mask keeps it inside and aligned to 8; 3. entries are only accessed as atomics
-        // once the leaf is in the tree.
-        unsafe {
-            &*self
-                .source
-                .address(frame)
-                .add(byte & Self::ALIGNED_ENTRY)
-                .cast::<AtomicU64>()
-        }
-    }
-
-    /// Address of the byte at `byte` of a frame.
-    #[inline]
-    pub(crate) fn byte(&self, frame: FrameId, byte: usize) -> *mut u8 {
-        // SAFETY: the mask keeps the position inside the frame.
-        unsafe { self.source.address(frame).add(byte & (S::PAGE_SIZE - 1)) }
-    }
-
-    /// Moves `len` bytes between two frames (or inside one, overlapping).
-    ///
-    /// Both ranges must lie inside their frame; they are cut if they do not.
-    pub(crate) fn copy(&self, from: (FrameId, usize), to: (FrameId, usize), len: usize) {
-        let room = S::PAGE_SIZE - (from.1 & (S::PAGE_SIZE - 1)).max(to.1 & (S::PAGE_SIZE - 1));
-        let len = len.min(room);
-        // SAFETY: both ranges lie inside taken frames; the caller holds the arena's lock and
-        // moves an object whose entry is not locked into free bytes, so nobody looks at either.
-        unsafe {
-            self.byte(from.0, from.1)
-                .copy_to(self.byte(to.0, to.1), len)
-        };
+    pub(crate) fn byte<S: PageSource>(self, byte: usize) -> *mut u8 {
+        // SAFETY: the mask keeps the position inside the page.
+        unsafe { self.base.add(byte & (S::PAGE_SIZE - 1)) }
     }
 }

@@ -27,31 +27,25 @@ pub(crate) const BLOCK_GRANULES_MAX: u32 = (1 << (FIRST as u32 - 1 + SECOND_LOG2
 /// No block.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// One list: its first and second level.
+/// One list: first level times 32, plus second level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Class {
-    first: usize,
-    second: usize,
-}
+pub(crate) struct Class(u32);
 
 impl Class {
     /// The list that a free block of this size stands in.
     #[inline]
-    pub(crate) fn of(granules: u32) -> Self {
-        let granules = granules.clamp(1, BLOCK_GRANULES_MAX);
-        let log2 = granules.ilog2();
-        if log2 < SECOND_LOG2 {
-            Self {
-                first: 0,
-                second: granules as usize,
-            }
-        } else {
-            let shift = log2 - SECOND_LOG2;
-            Self {
-                first: (shift + 1) as usize,
-                second: (granules >> shift) as usize % SECOND,
-            }
-        }
+    pub(crate) const fn of(granules: u32) -> Self {
+        // Level 0 has one size a list, as level 1: there the shift is 0.
+        let shift = (granules | SECOND as u32).ilog2() - SECOND_LOG2;
+        Self((shift << SECOND_LOG2) + (granules >> shift))
+    }
+
+    const fn first(self) -> usize {
+        (self.0 >> SECOND_LOG2) as usize
+    }
+
+    const fn second(self) -> u32 {
+        self.0 % SECOND as u32
     }
 }
 
@@ -59,7 +53,7 @@ impl Class {
 pub(crate) struct Index {
     first_bitmap: u32,
     second: [u32; FIRST],
-    heads: [[u32; SECOND]; FIRST],
+    heads: [u32; FIRST * SECOND],
 }
 
 impl Index {
@@ -67,72 +61,71 @@ impl Index {
         Self {
             first_bitmap: 0,
             second: [0; FIRST],
-            heads: [[NONE; SECOND]; FIRST],
+            heads: [NONE; FIRST * SECOND],
         }
     }
 
     /// First block of a list.
     #[inline]
     pub(crate) fn head(&self, class: Class) -> Option<u32> {
-        let head = self.heads[class.first][class.second];
-        (head != NONE).then_some(head)
+        let head = self.heads[class.0 as usize];
+        if head == NONE { None } else { Some(head) }
     }
 
-    /// Sets the first block of a list, and the bitmaps with it.
+    /// Puts a block at the front of a list and returns the one that was there.
+    #[inline]
+    pub(crate) fn replace_head(&mut self, class: Class, head: u32) -> u32 {
+        self.second[class.first()] |= 1 << class.second();
+        self.first_bitmap |= 1 << class.first();
+        core::mem::replace(&mut self.heads[class.0 as usize], head)
+    }
+
+    /// Sets the first block of a list, or that there is none.
     #[inline]
     pub(crate) fn set_head(&mut self, class: Class, head: u32) {
-        self.heads[class.first][class.second] = head;
-        let bit = 1 << class.second;
+        self.heads[class.0 as usize] = head;
         if head == NONE {
-            self.second[class.first] &= !bit;
-            if self.second[class.first] == 0 {
-                self.first_bitmap &= !(1 << class.first);
+            let second = &mut self.second[class.first()];
+            *second &= !(1 << class.second());
+            if *second == 0 {
+                self.first_bitmap &= !(1 << class.first());
             }
-        } else {
-            self.second[class.first] |= bit;
-            self.first_bitmap |= 1 << class.first;
         }
     }
 
     /// First block of the lowest non-empty list all of whose blocks hold `granules`.
     #[inline]
     pub(crate) fn find(&self, granules: u32) -> Option<u32> {
-        let log2 = granules.max(1).ilog2();
         // Round up to the next list unless `granules` is the smallest size of its own.
-        let step = if log2 > SECOND_LOG2 {
-            (1 << (log2 - SECOND_LOG2)) - 1
-        } else {
-            0
-        };
-        let rounded = granules.checked_add(step)?;
+        let shift = (granules | SECOND as u32).ilog2() - SECOND_LOG2;
+        let rounded = granules + ((1 << shift) - 1);
         if rounded > BLOCK_GRANULES_MAX {
             return None;
         }
         let class = Class::of(rounded);
-        let above = self.second[class.first] & (u32::MAX << class.second);
+        let above = self.second[class.first()] & (u32::MAX << class.second());
         if above != 0 {
-            return Some(self.heads[class.first][above.trailing_zeros() as usize]);
+            return Some(self.heads[class.first() * SECOND + above.trailing_zeros() as usize]);
         }
-        let levels = self.first_bitmap & (u32::MAX << (class.first + 1));
+        let levels = self.first_bitmap & (u32::MAX << (class.first() + 1));
         if levels == 0 {
             return None;
         }
         let first = levels.trailing_zeros() as usize;
         let second = self.second[first].trailing_zeros() as usize;
-        Some(self.heads[first][second])
+        Some(self.heads[first * SECOND + second])
     }
 
     /// Every list, for the invariant checker.
     pub(crate) fn classes() -> impl Iterator<Item = Class> {
-        (0..FIRST).flat_map(|first| (0..SECOND).map(move |second| Class { first, second }))
+        (0..(FIRST * SECOND) as u32).map(Class)
     }
 
     /// Whether the bitmaps agree with the heads.
     pub(crate) fn is_consistent(&self) -> bool {
         (0..FIRST).all(|first| {
-            let bits = (0..SECOND).fold(0, |bits, j| {
-                bits | (u32::from(self.heads[first][j] != NONE) << j)
-            });
+            let heads = &self.heads[first * SECOND..(first + 1) * SECOND];
+            let bits = (0..SECOND).fold(0, |bits, j| bits | (u32::from(heads[j] != NONE) << j));
             bits == self.second[first] && (self.first_bitmap >> first & 1 != 0) == (bits != 0)
         })
     }
@@ -147,20 +140,11 @@ mod tests {
         let mut last = Class::of(1);
         for granules in 2..=BLOCK_GRANULES_MAX {
             let class = Class::of(granules);
-            let (a, b) = (
-                last.first * SECOND + last.second,
-                class.first * SECOND + class.second,
-            );
+            let (a, b) = (last.0, class.0);
             assert!(b == a || b == a + 1, "{granules}: {last:?} then {class:?}");
             last = class;
         }
-        assert_eq!(
-            last,
-            Class {
-                first: FIRST - 1,
-                second: SECOND - 1
-            }
-        );
+        assert_eq!(last, Class((FIRST * SECOND) as u32 - 1));
     }
 
     #[test]
@@ -169,7 +153,7 @@ mod tests {
             1u32, 3, 4, 31, 32, 33, 63, 64, 65, 127, 128, 1000, 1023, 1024, 2046, 32767,
         ] {
             let mut index = Index::new();
-            index.set_head(Class::of(size), size);
+            index.replace_head(Class::of(size), size);
             for wanted in 1..=2100 {
                 if let Some(found) = index.find(wanted) {
                     assert!(found >= wanted, "{found} for {wanted}");

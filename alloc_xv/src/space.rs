@@ -31,10 +31,11 @@
 //!
 //! Allocating and freeing touch at most a fixed number of blocks: see [`crate::BLOCKS_TOUCHED_MAX`].
 
-use crate::frames::{Frames, TakeError};
+use crate::frames::{Frames, Page, TakeError};
 use crate::index::{Class, Index, NONE};
 use crate::source::{FrameId, PageSource};
 use crate::tree::{Tree, Which};
+use core::cell::Cell;
 
 /// Header of a free block.
 const FREE: u32 = 1;
@@ -50,6 +51,9 @@ const PROBES: u32 = 4;
 const BACKED: u32 = 1 << 31;
 /// The block that ends where this page ends is free. Kept only where the next page is a hole.
 const TAIL_FREE: u32 = 1 << 30;
+
+/// Pages whose addresses are kept at hand.
+const RECENT: usize = 16;
 
 /// Why no block could be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +82,9 @@ pub(crate) type PageTable = Tree<4, 32>;
 pub(crate) struct Space {
     pub(crate) table: PageTable,
     pub(crate) index: Index,
+    /// Pages that were looked up last, by the low bits of their numbers: the words that an
+    /// operation touches lie in few pages. A page is forgotten when its frame goes.
+    recent: [Cell<(u32, Page)>; RECENT],
     /// Pages from here on were never used, or not since the space shrank.
     pub(crate) end: u32,
     /// Pages that have a frame.
@@ -101,6 +108,7 @@ impl Space {
         Self {
             table: Tree::new(),
             index: Index::new(),
+            recent: [const { Cell::new((NONE, Page::NONE)) }; RECENT],
             end: 0,
             backed: 0,
             used: 0,
@@ -335,15 +343,12 @@ impl Space {
         if len < LISTED_MIN {
             return;
         }
-        let class = Class::of(len);
-        let next = self.index.head(class).unwrap_or(NONE);
-        self.set_word(frames, start + 1, next);
-        self.set_word(frames, start + 2, NONE);
+        let next = self.index.replace_head(Class::of(len), start);
+        self.set_links(frames, start, next, NONE);
         if next != NONE {
             self.touch();
             self.set_word(frames, next + 2, start);
         }
-        self.index.set_head(class, start);
     }
 
     /// Takes a free block off its list.
@@ -352,8 +357,7 @@ impl Space {
         if len < LISTED_MIN {
             return;
         }
-        let next = self.word(frames, start + 1);
-        let prev = self.word(frames, start + 2);
+        let (next, prev) = self.links(frames, start);
         if next != NONE {
             self.touch();
             self.set_word(frames, next + 2, prev);
@@ -366,8 +370,23 @@ impl Space {
         }
     }
 
-    /// The links of a listed free block, for the checker.
+    fn set_links<S: PageSource>(&self, frames: Frames<'_, S>, start: u32, next: u32, prev: u32) {
+        let (page, byte) = self.locate(frames, start);
+        if byte + 12 <= S::PAGE_SIZE {
+            page.store::<S>(byte + 4, next);
+            page.store::<S>(byte + 8, prev);
+        } else {
+            self.set_word(frames, start + 1, next);
+            self.set_word(frames, start + 2, prev);
+        }
+    }
+
+    /// The next and the previous block in the list of a free one.
     pub(crate) fn links<S: PageSource>(&self, frames: Frames<'_, S>, start: u32) -> (u32, u32) {
+        let (page, byte) = self.locate(frames, start);
+        if byte + 12 <= S::PAGE_SIZE {
+            return (page.load::<S>(byte + 4), page.load::<S>(byte + 8));
+        }
         (self.word(frames, start + 1), self.word(frames, start + 2))
     }
 
@@ -387,27 +406,41 @@ impl Space {
     /// The word at `offset`, in a page that has a frame.
     #[inline]
     pub(crate) fn word<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> u32 {
-        let (frame, byte) = self.locate(frames, offset);
-        frames.load(frame, byte)
+        let (page, byte) = self.locate(frames, offset);
+        page.load::<S>(byte)
     }
 
     #[inline]
     fn set_word<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32, value: u32) {
-        let (frame, byte) = self.locate(frames, offset);
-        frames.store(frame, byte, value);
+        let (page, byte) = self.locate(frames, offset);
+        page.store::<S>(byte, value);
     }
 
-    /// Frame and byte of a granule, in a page that has a frame.
+    /// Page and byte of a granule, in a page that has a frame.
     #[inline]
     pub(crate) fn locate<S: PageSource>(
         &self,
         frames: Frames<'_, S>,
         offset: u32,
-    ) -> (FrameId, usize) {
-        let page = Self::page_granules::<S>();
-        match self.frame(frames, offset / page) {
-            Some(frame) => (frame, (offset % page) as usize * 4),
-            None => corrupt(offset),
+    ) -> (Page, usize) {
+        let page_len = Self::page_granules::<S>();
+        let number = offset / page_len;
+        let byte = (offset % page_len) as usize * 4;
+        let (recent, page) = self.recent[number as usize % RECENT].get();
+        if recent == number {
+            return (page, byte);
+        }
+        (self.look_up(frames, number), byte)
+    }
+
+    fn look_up<S: PageSource>(&self, frames: Frames<'_, S>, number: u32) -> Page {
+        match self.frame(frames, number) {
+            Some(frame) => {
+                let page = frames.page(frame);
+                self.recent[number as usize % RECENT].set((number, page));
+                page
+            }
+            None => corrupt(number),
         }
     }
 
@@ -421,6 +454,9 @@ impl Space {
     /// Whether the page has a frame.
     #[inline]
     pub(crate) fn is_backed<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> bool {
+        if self.recent[page as usize % RECENT].get().0 == page {
+            return true;
+        }
         self.table_entry(frames, page) & BACKED != 0
     }
 
@@ -436,14 +472,14 @@ impl Space {
     #[inline]
     fn table_entry<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> u32 {
         match self.table.locate(frames, page) {
-            Some(place) => frames.load(place.frame, place.byte),
+            Some(place) => place.leaf.load::<S>(place.byte),
             None => 0,
         }
     }
 
     fn set_table_entry<S: PageSource>(&self, frames: Frames<'_, S>, page: u32, entry: u32) {
         if let Some(place) = self.table.locate(frames, page) {
-            frames.store(place.frame, place.byte, entry);
+            place.leaf.store::<S>(place.byte, entry);
         }
     }
 
@@ -610,6 +646,10 @@ impl Space {
         let leaf_len = PageTable::leaf_len::<S>();
         let leaf = page / leaf_len;
         self.set_table_entry(frames, page, 0);
+        let recent = &self.recent[page as usize % RECENT];
+        if recent.get().0 == page {
+            recent.set((NONE, Page::NONE));
+        }
         frames.give_back(frame);
         self.backed -= 1;
         let live = self.table.remove_live(frames, leaf);
@@ -737,6 +777,6 @@ impl Space {
 /// would hand out somebody else's memory. Not reachable from any input.
 #[cold]
 #[inline(never)]
-fn corrupt(offset: u32) -> ! {
-    panic!("alloc_xv: no frame under logical offset {offset}: the pool's tables are corrupt")
+fn corrupt(page: u32) -> ! {
+    panic!("alloc_xv: no frame under logical page {page}: the pool's tables are corrupt")
 }

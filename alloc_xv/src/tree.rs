@@ -14,7 +14,7 @@
 //! entries; so a free entry is found, and a leaf that became empty is given back, without a
 //! search. All words are zero in a new page and zero means "nothing" everywhere.
 
-use crate::frames::{Frames, TakeError};
+use crate::frames::{Frames, Page, TakeError};
 use crate::source::{FrameId, PageSource};
 use core::cell::Cell;
 
@@ -56,15 +56,15 @@ pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize> {
     lists: [List; 2],
     /// The leaf that was looked up last (plus one) and its frame: most lookups of an operation
     /// go to the same leaf. Forgotten when that leaf goes.
-    recent: Cell<(u32, FrameId)>,
+    recent: Cell<(u32, Page)>,
     /// Pages taken: directories and leaves.
     pages: u32,
 }
 
 /// Where an entry is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Place {
-    pub(crate) frame: FrameId,
+    pub(crate) leaf: Page,
     pub(crate) byte: usize,
 }
 
@@ -73,7 +73,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         Self {
             root: [0; ROOT],
             lists: [List { head: 0, tail: 0 }; 2],
-            recent: Cell::new((0, FrameId::from_masked(0))),
+            recent: Cell::new((0, Page::NONE)),
             pages: 0,
         }
     }
@@ -124,12 +124,23 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     /// Where the entry is, if its leaf exists.
     #[inline]
     pub(crate) fn locate<S: PageSource>(&self, frames: Frames<'_, S>, index: u32) -> Option<Place> {
-        let leaf = index / Self::leaf_len::<S>();
-        let frame = self.leaf_frame(frames, leaf)?;
+        let leaf = self.leaf(frames, index / Self::leaf_len::<S>())?;
         Some(Place {
-            frame,
+            leaf,
             byte: (index % Self::leaf_len::<S>()) as usize * ENTRY,
         })
+    }
+
+    /// The leaf's page, if the leaf exists.
+    #[inline]
+    pub(crate) fn leaf<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<Page> {
+        let (recent, page) = self.recent.get();
+        if recent == leaf.wrapping_add(1) {
+            return Some(page);
+        }
+        let page = frames.page(self.leaf_frame(frames, leaf)?);
+        self.recent.set((leaf + 1, page));
+        Some(page)
     }
 
     /// The leaf's frame, if the leaf exists.
@@ -139,17 +150,12 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         frames: Frames<'_, S>,
         leaf: u32,
     ) -> Option<FrameId> {
-        let (recent, frame) = self.recent.get();
-        if recent == leaf.wrapping_add(1) {
-            return Some(frame);
-        }
         let word = self.get(frames, leaf, FRAME);
         if word == 0 {
-            return None;
+            None
+        } else {
+            Some(FrameId::from_masked(word - 1))
         }
-        let frame = FrameId::from_masked(word - 1);
-        self.recent.set((leaf + 1, frame));
-        Some(frame)
     }
 
     /// Live entries of a leaf.
@@ -244,7 +250,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         forget: bool,
     ) {
         if let Some(frame) = self.leaf_frame(frames, leaf) {
-            self.recent.set((0, frame));
+            self.recent.set((0, Page::NONE));
             self.set(frames, leaf, FRAME, 0);
             self.set(frames, leaf, FIRST_FREE, 0);
             frames.give_back(frame);
@@ -367,7 +373,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
             None | Some(0) => 0,
             Some(&word) => {
                 let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES + field;
-                frames.load(FrameId::from_masked(word - 1), byte)
+                frames.page(FrameId::from_masked(word - 1)).load::<S>(byte)
             }
         }
     }
@@ -377,7 +383,9 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     fn set<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize, value: u32) {
         if let Some(&word @ 1..) = self.root.get((leaf / Self::dir_len::<S>()) as usize) {
             let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES + field;
-            frames.store(FrameId::from_masked(word - 1), byte, value);
+            frames
+                .page(FrameId::from_masked(word - 1))
+                .store::<S>(byte, value);
         }
     }
 }

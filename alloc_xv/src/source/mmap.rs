@@ -24,7 +24,7 @@ use super::frame_map::FrameMap;
 use super::{FrameId, OutOfPages, PageSource};
 use core::fmt;
 use helper::Helper;
-use mapping::{Mapping, os_page_size};
+use mapping::{Base, Mapping, os_page_size};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 mod helper;
@@ -61,6 +61,8 @@ const CHUNKS_FROM_BYTES: usize = 2 * CHUNK_BYTES;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MmapSource<const PAGE: usize = 4096> {
+    /// Where frame 0 is; the mapping in `shared` stays as long as this does.
+    base: Base,
     shared: Arc<Frames<PAGE>>,
     helper: OnceLock<Option<Helper>>,
 }
@@ -130,6 +132,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
             state: Mutex::new(state),
         });
         Ok(Self {
+            base: shared.map.start(),
             shared,
             helper: OnceLock::new(),
         })
@@ -367,11 +370,7 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
 
     #[inline]
     fn address(&self, frame: FrameId) -> *mut u8 {
-        self.shared
-            .map
-            .base
-            .as_ptr()
-            .wrapping_add(frame.number() as usize * PAGE)
+        self.base.0.wrapping_add(frame.number() as usize * PAGE)
     }
 }
 

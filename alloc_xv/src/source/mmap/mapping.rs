@@ -11,6 +11,15 @@ pub(super) struct Mapping {
     whole: (NonNull<u8>, usize),
 }
 
+/// The start of a mapping.
+#[derive(Clone, Copy)]
+pub(super) struct Base(pub(super) *mut u8);
+
+// SAFETY: an address; what may be done there is for its user to know.
+unsafe impl Send for Base {}
+// SAFETY: as above.
+unsafe impl Sync for Base {}
+
 // SAFETY: a mapping is plain memory, reachable from every thread.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; `Mapping` itself gives no access to the content.
@@ -46,6 +55,10 @@ impl Mapping {
             bytes,
             whole: (start, whole_bytes),
         })
+    }
+
+    pub(super) fn start(&self) -> Base {
+        Base(self.base.as_ptr())
     }
 
     /// Advice for a part of the mapping; false if the kernel did not take it.

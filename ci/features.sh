@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Every crate of the library with no feature, with each feature alone, and with all of them.
+# Warnings are errors; a build without std must not pull it in through a dependency.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export RUSTFLAGS="${RUSTFLAGS:-} -D warnings"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/features"
+
+check() {
+    echo "  $*"
+    cargo check --quiet --lib "$@"
+}
+
+check -p alloc_xv --no-default-features
+check -p alloc_xv --no-default-features --features std
+check -p compress --no-default-features
+check -p compress --no-default-features --features lz4
+check -p compress --no-default-features --features zstd
+check -p compress --all-features
+check -p compcache --no-default-features
+check -p compcache --no-default-features --features std
+check -p compcache --no-default-features --features zstd
+check -p compcache --all-features
+
+# What is linked without std: none of these crates may turn an allocator or std on again.
+tree=$(cargo tree -p compcache --no-default-features -e normal,features --prefix none)
+if found=$(grep -E '(lz4_flex|spin|bitvec|crossbeam-utils|lock_api|xxhash-rust|alloc_xv|compress) feature "(std|alloc)"' <<<"$tree"); then
+    printf 'features.sh: without std, dependencies still have:\n%s\n' "$found" >&2
+    exit 1
+fi
+
+echo "  tests of compcache without zstd"
+cargo test --quiet -p compcache --test model --test errors
+echo "  tests of compress with each codec alone"
+cargo test --quiet -p compress --lib --no-default-features --features lz4
+cargo test --quiet -p compress --lib --no-default-features --features zstd
