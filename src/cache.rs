@@ -565,6 +565,10 @@ mod with_std {
             self.slots.take_wanted()
         }
 
+        fn objects(&self) -> u64 {
+            Compact::objects(&self.slots)
+        }
+
         fn compact_to_target(&self) {
             self.slots.compact_to_target();
         }

@@ -141,7 +141,7 @@ fn damage_everywhere<C: Codec + Clone, const PAGE: usize>(
         }
     }
     assert!(
-        damages > 100,
+        damages > 40,
         "{damages} places found: the test has lost its point"
     );
     cache.check().unwrap();

@@ -1,7 +1,6 @@
 //! An arena: one logical space and the entries of the objects in it, under one lock.
 
 use crate::entry::{self, Meaning, Object, Word, block_granules};
-use crate::evacuate::Sweep;
 use crate::frames::{Frames, TakeError};
 use crate::source::PageSource;
 use crate::space::{Space, SpaceError};
@@ -23,7 +22,8 @@ pub(crate) struct Arena {
     pub(crate) payload: u64,
     /// Objects moved by compaction, ever.
     pub(crate) moved: u64,
-    pub(crate) sweep: Sweep,
+    /// Pages given back since the sweep last started at the first page.
+    pub(crate) sweep_gained: u32,
     /// Sweeps do not help any more, so the arena is packed.
     pub(crate) packing: bool,
     /// Pages given back by compaction, ever.
@@ -40,7 +40,7 @@ impl Arena {
             objects: 0,
             payload: 0,
             moved: 0,
-            sweep: Sweep::new(),
+            sweep_gained: 0,
             packing: false,
             pages_compacted: 0,
             leaves_used: 0,

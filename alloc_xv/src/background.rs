@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
-/// A burst of frees is over when there was none for so long.
-const QUIET: Duration = Duration::from_millis(20);
-/// After so many times `QUIET` the thread starts in any case.
-const QUIET_ROUNDS_MAX: u32 = 10;
+/// How long the thread looks whether a burst of frees is going on, each time ...
+const LOOK: Duration = Duration::from_millis(2);
+/// ... and how often at most before it starts in any case.
+const LOOKS_MAX: u32 = 100;
+/// A burst is going on while objects go away by more than this share of them between two looks.
+const BURST_SHARE: u64 = 128;
 
 /// The thread to wake when compaction is wanted.
 pub(crate) struct Waker {
@@ -56,6 +58,8 @@ pub trait Compact: Send + Sync {
     fn attach(&self, thread: Option<Thread>);
     /// Whether compaction was asked for since the last call.
     fn take_wanted(&self) -> bool;
+    /// Live objects.
+    fn objects(&self) -> u64;
     /// Packs the arenas that are below their target fill until they are above it.
     fn compact_to_target(&self);
 }
@@ -72,6 +76,10 @@ macro_rules! compact_by_core {
 
             fn take_wanted(&self) -> bool {
                 self.core().take_wanted()
+            }
+
+            fn objects(&self) -> u64 {
+                self.core().objects()
             }
 
             fn compact_to_target(&self) {
@@ -115,12 +123,7 @@ impl Compactor {
                 while !flag.load(Ordering::Acquire) {
                     let Some(pool) = weak.upgrade() else { return };
                     if pool.take_wanted() {
-                        for _ in 0..QUIET_ROUNDS_MAX {
-                            std::thread::sleep(QUIET);
-                            if flag.load(Ordering::Acquire) || !pool.take_wanted() {
-                                break;
-                            }
-                        }
+                        wait_for_burst(&*pool, &flag);
                         pool.compact_to_target();
                     }
                     drop(pool);
@@ -135,6 +138,19 @@ impl Compactor {
             stop,
             thread: Some(thread),
         })
+    }
+}
+
+/// Waits while objects are being freed in masses: what is about to go need not be moved.
+fn wait_for_burst(pool: &dyn Compact, stop: &AtomicBool) {
+    let mut before = pool.objects();
+    for _ in 0..LOOKS_MAX {
+        std::thread::sleep(LOOK);
+        let now = pool.objects();
+        if stop.load(Ordering::Acquire) || now + before / BURST_SHARE >= before {
+            return;
+        }
+        before = now;
     }
 }
 

@@ -22,13 +22,15 @@ use crate::frames::Frames;
 use crate::source::PageSource;
 use crate::space::{Header, PageTable, Space};
 
-/// A pool under this many pages is left alone ...
+/// A pool under this many pages is left alone.
 const PAGES_MIN: u32 = 16;
-/// ... and under this many bytes beside stores: what a sweep could gain is not worth it.
-const BESIDE_STORES_BYTES_MIN: usize = 4 << 20;
-/// Compaction starts when free bytes are more than 1/16 of the pages' ...
+/// In a pool under this many bytes, which is packed in some milliseconds, compaction starts when
+/// free bytes are more than 1/36 of the pages', and stops at 1/128 ...
+const SMALL_BYTES: usize = 64 << 20;
+const SMALL_START_SHARE: u64 = 36;
+const SMALL_STOP_SHARE: u64 = 128;
+/// ... in a bigger one it starts at 1/16 and stops at 1/40.
 const START_SHARE: u64 = 16;
-/// ... and stops when they are less than 1/40. Beside stores it goes on in between.
 const STOP_SHARE: u64 = 40;
 
 /// How much one step may do.
@@ -62,18 +64,18 @@ pub(crate) enum Step {
 impl Arena {
     /// Whether so much is free in the pages that compaction should start.
     pub(crate) fn wants_compaction<S: PageSource>(&self) -> bool {
-        self.free_exceeds::<S>(START_SHARE)
+        let small = self.is_small::<S>();
+        self.free_exceeds::<S>(if small {
+            SMALL_START_SHARE
+        } else {
+            START_SHARE
+        })
     }
 
     /// Whether compaction that has started should go on.
     pub(crate) fn compaction_pays<S: PageSource>(&self) -> bool {
-        self.free_exceeds::<S>(STOP_SHARE)
-    }
-
-    /// Whether a store should have a step of a sweep beside it.
-    pub(crate) fn wants_sweep<S: PageSource>(&self) -> bool {
-        self.space.backed as usize >= BESIDE_STORES_BYTES_MIN / S::PAGE_SIZE
-            && self.free_exceeds::<S>(STOP_SHARE)
+        let small = self.is_small::<S>();
+        self.free_exceeds::<S>(if small { SMALL_STOP_SHARE } else { STOP_SHARE })
     }
 
     /// One step of what helps most: sweeps that empty sparse pages, and packing once they give
@@ -88,12 +90,18 @@ impl Arena {
             self.packing = step == Step::More;
             return step;
         }
-        if !self.sweep_step(frames, budget.objects).poor {
+        // A small pool is packed at once.
+        if !self.is_small::<S>() && !self.sweep_step(frames, budget.objects).poor {
             return Step::More;
         }
         self.packing = self.wants_compaction::<S>();
         self.restart_pass();
         if self.packing { Step::More } else { Step::Done }
+    }
+
+    #[inline]
+    fn is_small<S: PageSource>(&self) -> bool {
+        (self.space.backed as usize) < SMALL_BYTES / S::PAGE_SIZE
     }
 
     #[inline]

@@ -27,8 +27,6 @@ const SPARSE_PERCENT: u32 = 65;
 const OBJECTS_MAX: usize = 6;
 /// Blocks that are walked for one page.
 const WALK_MAX: u32 = 32;
-/// Pages looked at beside a store.
-const PAGES_BESIDE_STORE: u32 = 2;
 /// A sweep that gave back less than this share of the pages was not worth it.
 const POOR_SHARE: u64 = 128;
 /// Blocks of one list that are tried for a fit.
@@ -59,24 +57,6 @@ struct Survey {
     end: u32,
 }
 
-/// The state of a sweep, beside its position.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sweep {
-    /// Pages given back since the sweep last started at the first page.
-    gained: u32,
-    /// Stores that pass before the next step beside one: the last sweep found next to nothing.
-    pause: u32,
-}
-
-impl Sweep {
-    pub(crate) const fn new() -> Self {
-        Self {
-            gained: 0,
-            pause: 0,
-        }
-    }
-}
-
 impl Arena {
     /// Looks at up to `pages` pages and empties at most one.
     pub(crate) fn sweep_step<S: PageSource>(&mut self, frames: Frames<'_, S>, pages: u32) -> Swept {
@@ -91,25 +71,13 @@ impl Arena {
             }
         }
         let gained = backed.saturating_sub(self.space.backed);
-        self.sweep.gained += gained;
+        self.sweep_gained += gained;
         self.pages_compacted += u64::from(gained);
         if swept.wrapped {
-            swept.poor = u64::from(self.sweep.gained) * POOR_SHARE < u64::from(self.space.backed);
-            self.sweep.gained = 0;
+            swept.poor = u64::from(self.sweep_gained) * POOR_SHARE < u64::from(self.space.backed);
+            self.sweep_gained = 0;
         }
         swept
-    }
-
-    /// A step beside a store: it costs little, and nothing for a while after a sweep that found
-    /// next to nothing.
-    pub(crate) fn sweep_beside_store<S: PageSource>(&mut self, frames: Frames<'_, S>) {
-        if self.sweep.pause > 0 {
-            self.sweep.pause -= 1;
-            return;
-        }
-        if self.sweep_step(frames, PAGES_BESIDE_STORE).poor {
-            self.sweep.pause = self.space.backed;
-        }
     }
 
     /// Looks at one page, and empties it if it is sparse. Returns the objects moved.

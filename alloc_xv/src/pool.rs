@@ -94,6 +94,14 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         self.create(bytes.len(), |parts, pool| parts.write(pool, 0, &[bytes]))
     }
 
+    /// [`alloc`](Self::alloc) without clearing: the object's content is what was there before,
+    /// of whatever object. For benchmarks of the allocator alone.
+    #[cfg(feature = "bench")]
+    #[doc(hidden)]
+    pub fn alloc_unwritten(&self, size: usize) -> Result<Handle, AllocError> {
+        self.create(size, |_, _| {})
+    }
+
     fn create(
         &self,
         size: usize,

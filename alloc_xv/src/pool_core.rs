@@ -25,8 +25,6 @@ pub(crate) struct Core<S: PageSource, L: RawMutex, const ARENAS: usize> {
     arenas: [CachePadded<Mutex<L, Arena>>; ARENAS],
     /// Objects that a free may move while an arena is below its target fill.
     inline_moves: AtomicU32,
-    /// A store may look at a few pages, and empty one, while an arena is not quite full.
-    sweeps_beside_stores: AtomicBool,
     /// Some arena fell below its target fill since the background compactor last looked.
     wanted: AtomicBool,
     #[cfg(feature = "std")]
@@ -55,7 +53,6 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             account: Account::new(),
             arenas: [const { CachePadded::new(Mutex::new(Arena::new())) }; ARENAS],
             inline_moves: AtomicU32::new(INLINE_MOVES),
-            sweeps_beside_stores: AtomicBool::new(true),
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
             waker: crate::background::Waker::new(),
@@ -109,22 +106,6 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         }
     }
 
-    /// Work that follows a store: compaction goes on while stores do, which hide it.
-    #[inline]
-    pub(crate) fn after_store(&self, arena: &mut Arena) {
-        if arena.wants_sweep::<S>() {
-            self.sweep(arena);
-        }
-        self.after_free(arena);
-    }
-
-    #[cold]
-    fn sweep(&self, arena: &mut Arena) {
-        if self.sweeps_beside_stores.load(Relaxed) {
-            arena.sweep_beside_store(self.frames());
-        }
-    }
-
     #[cold]
     fn below_target(&self, arena: &mut Arena) {
         let moves = self.inline_moves.load(Relaxed);
@@ -134,10 +115,6 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             #[cfg(feature = "std")]
             self.waker.wake();
         }
-    }
-
-    pub(crate) fn set_sweeps_beside_stores(&self, on: bool) {
-        self.sweeps_beside_stores.store(on, Relaxed);
     }
 
     pub(crate) fn set_inline_moves(&self, objects: u32) {
@@ -217,6 +194,11 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
 
     fn moved(&self) -> u64 {
         (0..ARENAS).map(|arena| self.lock(arena).moved).sum()
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn objects(&self) -> u64 {
+        (0..ARENAS).map(|arena| self.lock(arena).objects).sum()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -7,6 +7,7 @@ use crate::pool_core::{Core, Held};
 use crate::source::PageSource;
 use crate::stats::{Compacted, Stats};
 use crate::{OBJECT_MAX, arena::EntryTable};
+use crossbeam_utils::Backoff;
 use lock_api::RawMutex;
 
 /// Bytes that an owner of slots may add to an object of [`OBJECT_MAX`]: a checksum, say.
@@ -110,31 +111,37 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     ) -> Result<(Held<'_>, Parts<'_>, SlotState), AllocError> {
         let (arena, index) = Self::place(key)?;
         let size = check_object(tag, size)?;
-        self.core.with_arena(arena, |locked, frames| {
+        let backoff = Backoff::new();
+        loop {
+            let mut locked = self.core.lock(arena);
+            let frames = self.core.frames();
             let cell = match locked.ensure_entry(frames, index) {
                 Ok(cell) => cell,
-                Err(error) => return Some(Err(self.core.space_error(error.into()))),
+                Err(error) => return Err(self.core.space_error(error.into())),
             };
-            let old = entry::try_lock(cell)?;
-            match locked.replace(frames, index, cell, old, size, tag) {
-                Ok(object) => {
-                    let space = self.core.parts(locked, object);
-                    self.core.after_store(locked);
-                    let held = Held {
-                        cell,
-                        arena,
-                        index,
-                        word: Word::object(object),
-                    };
-                    Some(Ok((held, space, SlotState::of(old))))
-                }
+            let Some(old) = entry::try_lock(cell) else {
+                drop(locked);
+                backoff.snooze();
+                continue;
+            };
+            let object = match locked.replace(frames, index, cell, old, size, tag) {
+                Ok(object) => object,
                 Err(error) => {
                     entry::unlock(cell, old);
                     locked.trim_leaf(frames, index);
-                    Some(Err(self.core.space_error(error)))
+                    return Err(self.core.space_error(error));
                 }
-            }
-        })
+            };
+            let space = self.core.parts(&locked, object);
+            self.core.after_free(&mut locked);
+            let held = Held {
+                cell,
+                arena,
+                index,
+                word: Word::object(object),
+            };
+            return Ok((held, space, SlotState::of(old)));
+        }
     }
 
     /// [`store`](Self::store) without the bytes: the object's content is what was there before,
@@ -281,12 +288,6 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// [`compact`](Self::compact).
     pub fn set_inline_moves(&self, objects: u32) {
         self.core.set_inline_moves(objects);
-    }
-
-    /// Whether a store may look at a few pages beside its own work, and empty one that is sparse,
-    /// while free bytes are more than 1/40 of 4 MiB or more. True unless it is changed.
-    pub fn set_sweeps_beside_stores(&self, on: bool) {
-        self.core.set_sweeps_beside_stores(on);
     }
 
     /// Limits the pages taken from the source, metadata included. What is taken stays taken.

@@ -44,7 +44,6 @@ const PREV_FREE: u32 = 2;
 const NUMBER_SHIFT: u32 = 2;
 /// Free blocks from here on have links.
 const LISTED_MIN: u32 = 4;
-const PROBES: u32 = 4;
 
 /// Page table entry: the page has a frame (its low 30 bits). Without it the entry is a hole, and
 /// holds the next hole of its leaf plus one.
@@ -66,6 +65,26 @@ pub(crate) enum SpaceError {
 impl From<TakeError> for SpaceError {
     fn from(error: TakeError) -> Self {
         Self::Take(error)
+    }
+}
+
+/// A granule, and where it is.
+#[derive(Clone, Copy)]
+struct At {
+    page: Page,
+    byte: usize,
+    offset: u32,
+}
+
+impl At {
+    #[inline]
+    fn get<S: PageSource>(self) -> u32 {
+        self.page.load::<S>(self.byte)
+    }
+
+    #[inline]
+    fn set<S: PageSource>(self, word: u32) {
+        self.page.store::<S>(self.byte, word);
     }
 }
 
@@ -139,23 +158,36 @@ impl Space {
 
     /// Allocates a block of `granules` for `owner` and returns its offset.
     /// On failure nothing has changed.
+    #[inline]
     pub(crate) fn alloc<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
         granules: u32,
         owner: u32,
     ) -> Result<u32, SpaceError> {
-        let (start, len, listed) = match self.find(frames, granules) {
-            Some((start, len)) => {
-                self.unlink(frames, start, len);
-                (start, len, true)
+        if let Some((at, len)) = self.find(frames, granules) {
+            self.pop(frames, at, len);
+            self.occupy(frames, at, len, granules, owner);
+            // Behind a block that was listed, what follows knows that it follows a free one.
+            if len == granules {
+                self.set_prev_free(frames, at.offset + len, false);
             }
-            None => {
-                let (start, len) = self.grow(frames, granules)?;
-                (start, len, false)
-            }
-        };
-        self.occupy(frames, (start, len), granules, owner, listed);
+            return Ok(at.offset);
+        }
+        self.alloc_grown(frames, granules, owner)
+    }
+
+    #[cold]
+    fn alloc_grown<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        granules: u32,
+        owner: u32,
+    ) -> Result<u32, SpaceError> {
+        let (start, len) = self.grow(frames, granules)?;
+        let at = self.at(frames, start);
+        self.occupy(frames, at, len, granules, owner);
+        self.set_prev_free(frames, start + len, len > granules);
         Ok(start)
     }
 
@@ -168,79 +200,88 @@ impl Space {
         granules: u32,
         owner: u32,
     ) {
-        self.unlink(frames, start, len);
-        self.occupy(frames, (start, len), granules, owner, true);
+        let at = self.at(frames, start);
+        self.unlink_at(frames, at, len);
+        self.occupy(frames, at, len, granules, owner);
+        if len == granules {
+            self.set_prev_free(frames, start + len, false);
+        }
     }
 
     /// Puts an object's block at the start of a free range that is on no list.
+    #[inline]
     fn occupy<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
-        (start, len): (u32, u32),
+        at: At,
+        len: u32,
         granules: u32,
         owner: u32,
-        listed: bool,
     ) {
-        self.set_word(frames, start, owner << NUMBER_SHIFT);
+        at.set::<S>(owner << NUMBER_SHIFT);
         self.used += u64::from(granules);
         if len > granules {
-            self.link(frames, start + granules, len - granules);
+            let rest = self.beside(frames, at, at.offset + granules);
+            self.link_at(frames, rest, len - granules);
         }
-        // Behind a block that was listed, what follows knows that it follows a free one.
-        if !listed || len == granules {
-            self.set_prev_free(frames, start + len, len > granules);
-        }
-        if self.cursor <= start && start < self.scan {
-            self.scan = start;
+        if self.cursor <= at.offset && at.offset < self.scan {
+            self.scan = at.offset;
         }
     }
 
     /// Frees the used block at `start`.
     pub(crate) fn free<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, granules: u32) {
         self.used -= u64::from(granules);
-        let (mut from, mut to) = (start, start + granules);
-        if let Header::Used {
-            prev_free: true, ..
-        } = self.header(frames, start)
-        {
-            let len = self.word(frames, start - 1) >> NUMBER_SHIFT;
-            from = start - len;
-            self.unlink(frames, from, len);
+        let page_len = Self::page_granules::<S>();
+        let (mut from, mut to) = (self.at(frames, start), start + granules);
+        self.touch();
+        if from.get::<S>() & PREV_FREE != 0 {
+            let footer = self.beside(frames, from, start - 1);
+            let len = footer.get::<S>() >> NUMBER_SHIFT;
+            from = self.beside(frames, footer, start - len);
+            self.unlink_at(frames, from, len);
         }
-        let next = self.free_at(frames, to);
-        if let Some(len) = next {
-            self.unlink(frames, to, len);
-            to += len;
+        let next_is_hole = to % page_len == 0 && !self.is_backed(frames, to / page_len);
+        let mut follower_knows = false;
+        if !next_is_hole {
+            let next = self.beside(frames, from, to);
+            self.touch();
+            let word = next.get::<S>();
+            if word & FREE != 0 {
+                // What follows a block that was free knows that already.
+                follower_knows = true;
+                let len = word >> NUMBER_SHIFT;
+                self.unlink_at(frames, next, len);
+                to += len;
+            } else {
+                next.set::<S>(word | PREV_FREE);
+                follower_knows = true;
+            }
         }
-        self.forget_positions(from, to);
-        let page = Self::page_granules::<S>();
-        if from.div_ceil(page) < to / page {
-            self.make_free(frames, from, to);
+        self.forget_positions(from.offset, to);
+        if from.offset.div_ceil(page_len) < to / page_len {
+            self.make_free(frames, from.offset, to);
         } else {
-            self.link(frames, from, to - from);
-            // What follows a block that was free knows that already.
-            if next.is_none() {
+            self.link_at(frames, from, to - from.offset);
+            if !follower_knows {
                 self.set_prev_free(frames, to, true);
             }
         }
     }
 
     /// A free block of at least `granules`: the first of its own list if it fits, else the first
-    /// of the next list whose blocks all do.
-    fn find<S: PageSource>(&self, frames: Frames<'_, S>, granules: u32) -> Option<(u32, u32)> {
-        let mut at = self.index.head(Class::of(granules)).unwrap_or(NONE);
-        for _ in 0..PROBES {
-            if at == NONE {
-                break;
-            }
-            let len = self.word(frames, at) >> NUMBER_SHIFT;
+    /// of the next list whose blocks all do. Either is the first of its list.
+    #[inline]
+    fn find<S: PageSource>(&self, frames: Frames<'_, S>, granules: u32) -> Option<(At, u32)> {
+        if let Some(start) = self.index.head(Class::of(granules)) {
+            let at = self.at(frames, start);
+            let len = at.get::<S>() >> NUMBER_SHIFT;
             if len >= granules {
                 return Some((at, len));
             }
-            at = self.word(frames, at + 1);
         }
-        let start = self.index.find(granules)?;
-        Some((start, self.word(frames, start) >> NUMBER_SHIFT))
+        let at = self.at(frames, self.index.find(granules)?);
+        Some((at, at.get::<S>() >> NUMBER_SHIFT))
     }
 
     /// Makes the range free, which is bounded by used blocks, holes or the end: whole pages go
@@ -336,28 +377,51 @@ impl Space {
 
     /// Puts a free block on the books: header, footer and list.
     pub(crate) fn link<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, len: u32) {
+        self.link_at(frames, self.at(frames, start), len);
+    }
+
+    #[inline]
+    fn link_at<S: PageSource>(&mut self, frames: Frames<'_, S>, at: At, len: u32) {
         let header = len << NUMBER_SHIFT | FREE;
         self.touch();
-        self.set_word(frames, start, header);
-        self.set_word(frames, start + len - 1, header);
+        at.set::<S>(header);
+        self.beside(frames, at, at.offset + len - 1)
+            .set::<S>(header);
         if len < LISTED_MIN {
             return;
         }
-        let next = self.index.replace_head(Class::of(len), start);
-        self.set_links(frames, start, next, NONE);
+        let next = self.index.replace_head(Class::of(len), at.offset);
+        self.set_links(frames, at, next, NONE);
         if next != NONE {
             self.touch();
-            self.set_word(frames, next + 2, start);
+            self.set_word(frames, next + 2, at.offset);
+        }
+    }
+
+    /// Takes the first block of a list off it.
+    #[inline]
+    fn pop<S: PageSource>(&mut self, frames: Frames<'_, S>, at: At, len: u32) {
+        self.touch();
+        let next = self.beside(frames, at, at.offset + 1).get::<S>();
+        self.index.set_head(Class::of(len), next);
+        if next != NONE {
+            self.touch();
+            self.set_word(frames, next + 2, NONE);
         }
     }
 
     /// Takes a free block off its list.
     pub(crate) fn unlink<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, len: u32) {
+        self.unlink_at(frames, self.at(frames, start), len);
+    }
+
+    #[inline]
+    fn unlink_at<S: PageSource>(&mut self, frames: Frames<'_, S>, at: At, len: u32) {
         self.touch();
         if len < LISTED_MIN {
             return;
         }
-        let (next, prev) = self.links(frames, start);
+        let (next, prev) = self.links_at(frames, at);
         if next != NONE {
             self.touch();
             self.set_word(frames, next + 2, prev);
@@ -370,24 +434,34 @@ impl Space {
         }
     }
 
-    fn set_links<S: PageSource>(&self, frames: Frames<'_, S>, start: u32, next: u32, prev: u32) {
-        let (page, byte) = self.locate(frames, start);
-        if byte + 12 <= S::PAGE_SIZE {
-            page.store::<S>(byte + 4, next);
-            page.store::<S>(byte + 8, prev);
+    #[inline]
+    fn set_links<S: PageSource>(&self, frames: Frames<'_, S>, at: At, next: u32, prev: u32) {
+        if at.byte + 12 <= S::PAGE_SIZE {
+            at.page.store::<S>(at.byte + 4, next);
+            at.page.store::<S>(at.byte + 8, prev);
         } else {
-            self.set_word(frames, start + 1, next);
-            self.set_word(frames, start + 2, prev);
+            self.set_word(frames, at.offset + 1, next);
+            self.set_word(frames, at.offset + 2, prev);
         }
     }
 
     /// The next and the previous block in the list of a free one.
     pub(crate) fn links<S: PageSource>(&self, frames: Frames<'_, S>, start: u32) -> (u32, u32) {
-        let (page, byte) = self.locate(frames, start);
-        if byte + 12 <= S::PAGE_SIZE {
-            return (page.load::<S>(byte + 4), page.load::<S>(byte + 8));
+        self.links_at(frames, self.at(frames, start))
+    }
+
+    #[inline]
+    fn links_at<S: PageSource>(&self, frames: Frames<'_, S>, at: At) -> (u32, u32) {
+        if at.byte + 12 <= S::PAGE_SIZE {
+            return (
+                at.page.load::<S>(at.byte + 4),
+                at.page.load::<S>(at.byte + 8),
+            );
         }
-        (self.word(frames, start + 1), self.word(frames, start + 2))
+        (
+            self.word(frames, at.offset + 1),
+            self.word(frames, at.offset + 2),
+        )
     }
 
     /// Compaction's positions must not stand inside a block that is being merged.
@@ -414,6 +488,28 @@ impl Space {
     fn set_word<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32, value: u32) {
         let (page, byte) = self.locate(frames, offset);
         page.store::<S>(byte, value);
+    }
+
+    #[inline]
+    fn at<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> At {
+        let (page, byte) = self.locate(frames, offset);
+        At { page, byte, offset }
+    }
+
+    /// Another granule, which is probably in the same page.
+    #[inline]
+    fn beside<S: PageSource>(&self, frames: Frames<'_, S>, at: At, offset: u32) -> At {
+        let byte = at
+            .byte
+            .wrapping_add((offset.wrapping_sub(at.offset) as i32 as isize * 4) as usize);
+        if byte < S::PAGE_SIZE {
+            return At {
+                page: at.page,
+                byte,
+                offset,
+            };
+        }
+        self.at(frames, offset)
     }
 
     /// Page and byte of a granule, in a page that has a frame.

@@ -111,11 +111,6 @@ impl<const LINKS: usize> BlockList<LINKS> {
         Some(self.head).filter(|&head| head != Address::NONE)
     }
 
-    /// The block after `block`.
-    pub(crate) fn after(pages: &Pages, block: Address) -> Option<Address> {
-        Some(Address(pages.load_u64(block.plus(LINKS)))).filter(|&next| next != Address::NONE)
-    }
-
     /// Puts `block` first.
     pub(crate) fn push_front(&mut self, pages: &mut Pages, block: Address) {
         pages.store_u64(block.plus(LINKS), self.head.0);

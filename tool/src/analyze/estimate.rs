@@ -4,12 +4,20 @@
 
 use crate::pages::PAGE_SIZE;
 
-/// Blocks are whole granules of 8 bytes.
-const GRANULE_BYTES: u64 = 8;
-/// The header before each block.
-const HEADER_BYTES: u64 = 4;
-/// Slot, handle entry and shares of tables for one page; every page has a slot, stored or not.
-const METADATA_BYTES: u64 = 16;
+/// Arenas of a cache; page `i` lives in arena `i % ARENAS`.
+const ARENAS: usize = 4;
+/// Blocks are whole granules.
+const GRANULE_BYTES: u64 = 4;
+/// The checksum behind each stored page.
+const CHECKSUM_BYTES: u64 = 4;
+/// What an arena keeps for each page put in, stored or same-filled.
+const ENTRY_BYTES: u64 = 8;
+/// What an arena keeps for each page of memory that holds blocks.
+const PAGE_TABLE_BYTES: u64 = 4;
+/// Leaves of an arena's table that one directory page records, 32 bytes each.
+const DIRECTORY_LEAVES: u64 = PAGE_SIZE as u64 / 32;
+/// What a slab-based store keeps for each page: pointer, size and flags.
+const SLAB_SLOT_BYTES: u64 = 16;
 
 /// SLUB's kmalloc classes up to a page, with the bytes of one slab of each on a machine of 4096-byte pages.
 const KMALLOC: [(u32, u64); 12] = [
@@ -27,30 +35,46 @@ const KMALLOC: [(u32, u64); 12] = [
     (4096, 32768),
 ];
 
-/// This cache: a header an object, whole granules, whole pages, and the metadata of each page.
+/// This cache, with checksums: the blocks of each arena in whole pages, and its tables.
 pub(crate) fn cache_bytes(sizes: &[u32]) -> u64 {
-    let blocks: u64 = stored(sizes)
-        .map(|size| (u64::from(size) + HEADER_BYTES).next_multiple_of(GRANULE_BYTES))
-        .sum();
-    whole_pages(blocks) + whole_pages(sizes.len() as u64 * METADATA_BYTES)
+    (0..ARENAS.min(sizes.len()))
+        .map(|first| arena_bytes(sizes[first..].iter().step_by(ARENAS)))
+        .sum()
 }
 
-/// A slab allocator: each object in the next larger class, each class in whole slabs, and the same metadata a page.
+fn arena_bytes<'a>(sizes: impl Iterator<Item = &'a u32>) -> u64 {
+    let (mut entries, mut blocks) = (0, 0);
+    for size in sizes {
+        entries += 1;
+        if *size > 0 {
+            blocks += (u64::from(*size) + CHECKSUM_BYTES + alloc_xv::OVERHEAD as u64)
+                .next_multiple_of(GRANULE_BYTES);
+        }
+    }
+    let data_bytes = whole_pages(blocks);
+    data_bytes
+        + table_bytes(entries * ENTRY_BYTES)
+        + table_bytes(data_bytes / PAGE_SIZE as u64 * PAGE_TABLE_BYTES)
+}
+
+/// A table of single pages, and the directory pages above it.
+fn table_bytes(entries_bytes: u64) -> u64 {
+    let leaves = entries_bytes.div_ceil(PAGE_SIZE as u64);
+    (leaves + leaves.div_ceil(DIRECTORY_LEAVES)) * PAGE_SIZE as u64
+}
+
+/// A slab allocator: each object in the next larger class, each class in whole slabs, and a slot a page; no checksums.
 pub(crate) fn slab_bytes(sizes: &[u32]) -> u64 {
     let mut objects = [0u64; KMALLOC.len()];
-    for size in stored(sizes) {
-        let class = KMALLOC.partition_point(|(class, _)| *class < size);
+    for size in sizes.iter().filter(|size| **size > 0) {
+        let class = KMALLOC.partition_point(|(class, _)| class < size);
         objects[class.min(KMALLOC.len() - 1)] += 1;
     }
     let slabs = KMALLOC
         .iter()
         .zip(objects)
         .map(|((class, slab), count)| count.div_ceil(slab / u64::from(*class)) * slab);
-    slabs.sum::<u64>() + whole_pages(sizes.len() as u64 * METADATA_BYTES)
-}
-
-fn stored(sizes: &[u32]) -> impl Iterator<Item = u32> {
-    sizes.iter().copied().filter(|size| *size > 0)
+    slabs.sum::<u64>() + whole_pages(sizes.len() as u64 * SLAB_SLOT_BYTES)
 }
 
 fn whole_pages(bytes: u64) -> u64 {
@@ -58,28 +82,4 @@ fn whole_pages(bytes: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn same_filled_pages_take_metadata_alone() {
-        assert_eq!(cache_bytes(&[0; 256]), 4096);
-        assert_eq!(slab_bytes(&[0; 256]), 4096);
-    }
-
-    #[test]
-    fn slabs_round_up_to_classes_and_slabs() {
-        // 33 objects of class 1024: two slabs of 32.
-        assert_eq!(slab_bytes(&[600; 33]), 2 * 32768 + 4096);
-        // Exactly a class stays in it.
-        assert_eq!(slab_bytes(&[96; 42]), 4096 + 4096);
-        assert_eq!(slab_bytes(&[4096]), 32768 + 4096);
-    }
-
-    #[test]
-    fn blocks_are_whole_granules() {
-        // 1020 + 4 = 1024: four to a page.
-        assert_eq!(cache_bytes(&[1020; 4]), 2 * 4096);
-        assert_eq!(cache_bytes(&[1021; 4]), 3 * 4096);
-    }
-}
+mod tests;

@@ -4,8 +4,11 @@ use compress::{AnyCodec, Codec, same_filled};
 
 use crate::pages::{PAGE_SIZE, PageSet};
 
+/// A page whose stream is this long or longer is stored raw, as the cache does it.
+const HUGE_BYTES: usize = PAGE_SIZE - PAGE_SIZE / 64;
+
 /// The size each page would be stored in, in the order of the pages: 0 for a same-filled page,
-/// 4096 for one that does not shrink.
+/// 4096 for one that is stored raw.
 ///
 /// # Errors
 /// Where the codec has no memory to work in, or fails.
@@ -41,14 +44,27 @@ fn sizes_of(pages: &[u8], codec: &AnyCodec) -> Result<Vec<u32>, String> {
         let size = codec
             .compress(&mut workspace, page, &mut out)
             .map_err(|error| error.to_string())?;
-        Ok(size.min(PAGE_SIZE) as u32)
+        Ok(stored_size(size) as u32)
     };
     pages.chunks_exact(PAGE_SIZE).map(size_of).collect()
+}
+
+fn stored_size(stream_bytes: usize) -> usize {
+    if stream_bytes < HUGE_BYTES {
+        stream_bytes
+    } else {
+        PAGE_SIZE
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_saves_less_than_a_64th_is_stored_raw() {
+        assert_eq!([1, 4031, 4032, 4096, 4112].map(stored_size), [1, 4031, 4096, 4096, 4096]);
+    }
 
     #[test]
     fn sizes_come_in_the_order_of_the_pages() {

@@ -33,15 +33,15 @@ pub(crate) struct Analysis {
 pub(crate) struct CodecAnalysis {
     /// As `--codec` takes it.
     pub(crate) codec: String,
-    /// Bytes of all stored pages; same-filled pages take none, a page that does not shrink its 4096.
+    /// Bytes of all stored pages; same-filled pages take none, a page stored raw its 4096.
     pub(crate) compr_data_size: u64,
     /// `orig_data_size` for each byte of `cache_bytes`: the ratio that counts in the end.
     pub(crate) ratio: f64,
-    /// Pages that do not shrink and are stored raw.
+    /// Pages stored raw: they shrink by less than a 64th.
     pub(crate) incompressible: u64,
     /// Memory of this cache, metadata included, estimated.
     pub(crate) cache_bytes: u64,
-    /// Memory of a slab allocator (SLUB's kmalloc classes) and a slot a page, estimated.
+    /// Memory of a slab allocator (SLUB's kmalloc classes) and a slot of 16 bytes a page, estimated.
     pub(crate) slab_bytes: u64,
     /// How many of the pages that are not same-filled have a size in each 64-byte bucket; 4096 has one of its own.
     pub(crate) size_histogram: Vec<u64>,

@@ -71,7 +71,7 @@ mod tests {
         std::fs::write(&paths[0], [1; 2 * PAGE_SIZE]).unwrap();
         std::fs::write(&paths[1], [2; PAGE_SIZE]).unwrap();
         let set = read(&paths).unwrap();
-        let firsts: Vec<u8> = set.iter().map(|page| page[0]).collect();
+        let firsts: Vec<u8> = set.bytes().iter().step_by(PAGE_SIZE).copied().collect();
         assert_eq!(firsts, [1, 1, 2]);
     }
 
