@@ -125,10 +125,12 @@ impl Arena {
     }
 
     /// Counts the entry of slot `index` as not in use any more.
+    #[inline]
     pub(crate) fn remove_live<S: PageSource>(&mut self, frames: Frames<'_, S>, index: u32) {
-        self.entries
-            .remove_live(frames, index / EntryTable::leaf_len::<S>());
-        self.trim_leaf(frames, index);
+        let leaf = index / EntryTable::leaf_len::<S>();
+        if self.entries.remove_live(frames, leaf) == 0 {
+            self.entries.drop_leaf(frames, leaf, true);
+        }
     }
 
     /// Takes back a count of [`add_live`](Self::add_live); the leaf stays.

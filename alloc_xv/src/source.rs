@@ -40,6 +40,12 @@ impl FrameId {
         self.0
     }
 
+    /// A frame number that was stored in a directory.
+    #[inline]
+    pub(crate) const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
     /// A frame number that was stored in a page table; the flags are cut off.
     #[inline]
     pub(crate) const fn from_masked(word: u32) -> Self {

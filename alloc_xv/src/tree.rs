@@ -154,7 +154,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         if word == 0 {
             None
         } else {
-            Some(FrameId::from_masked(word - 1))
+            Some(FrameId::from_number(word - 1))
         }
     }
 
@@ -164,16 +164,33 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     }
 
     /// Counts an entry of an existing leaf as live.
+    #[inline]
     pub(crate) fn add_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) {
-        let live = self.get(frames, leaf, LIVE);
-        self.set(frames, leaf, LIVE, live + 1);
+        if let Some((page, byte)) = self.record(frames, leaf) {
+            page.store::<S>(byte + LIVE, page.load::<S>(byte + LIVE) + 1);
+        }
     }
 
     /// Counts one live entry less and returns how many are left.
+    #[inline]
     pub(crate) fn remove_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> u32 {
-        let live = self.get(frames, leaf, LIVE).saturating_sub(1);
-        self.set(frames, leaf, LIVE, live);
+        let Some((page, byte)) = self.record(frames, leaf) else {
+            return 0;
+        };
+        let live = page.load::<S>(byte + LIVE).saturating_sub(1);
+        page.store::<S>(byte + LIVE, live);
         live
+    }
+
+    /// Where a leaf's record is, if its directory exists.
+    #[inline]
+    fn record<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<(Page, usize)> {
+        let word = *self.root.get((leaf / Self::dir_len::<S>()) as usize)?;
+        if word == 0 {
+            return None;
+        }
+        let page = frames.page(FrameId::from_number(word - 1));
+        Some((page, (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES))
     }
 
     /// First free entry of a leaf (its place in the leaf).
@@ -369,23 +386,17 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
 
     #[inline]
     fn get<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize) -> u32 {
-        match self.root.get((leaf / Self::dir_len::<S>()) as usize) {
-            None | Some(0) => 0,
-            Some(&word) => {
-                let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES + field;
-                frames.page(FrameId::from_masked(word - 1)).load::<S>(byte)
-            }
+        match self.record(frames, leaf) {
+            Some((page, byte)) => page.load::<S>(byte + field),
+            None => 0,
         }
     }
 
     /// Sets a field of a record whose directory exists.
     #[inline]
     fn set<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize, value: u32) {
-        if let Some(&word @ 1..) = self.root.get((leaf / Self::dir_len::<S>()) as usize) {
-            let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES + field;
-            frames
-                .page(FrameId::from_masked(word - 1))
-                .store::<S>(byte, value);
+        if let Some((page, byte)) = self.record(frames, leaf) {
+            page.store::<S>(byte + field, value);
         }
     }
 }
