@@ -93,7 +93,9 @@ impl Arena {
     fn is_hole_start<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> bool {
         let page_len = Space::page_granules::<S>();
         let page = offset / page_len;
-        offset % page_len == 0 && page <= self.space.end && !self.space.is_backed(frames, page)
+        offset.is_multiple_of(page_len)
+            && page <= self.space.end
+            && !self.space.is_backed(frames, page)
     }
 
     /// Page table: counts of leaves, the list of holes. Returns the pages that have a frame.
@@ -149,7 +151,7 @@ impl Arena {
             walk.cursor_seen |= offset == space.cursor;
             walk.scan_seen |= offset == space.scan;
             walk.sweep_seen |= offset == space.sweep;
-            if offset % page_len == 0 && !space.is_backed(frames, offset / page_len) {
+            if offset.is_multiple_of(page_len) && !space.is_backed(frames, offset / page_len) {
                 let tail = space.tail_before(frames, offset / page_len);
                 ensure(
                     (tail > 0) == before_free,
@@ -264,7 +266,7 @@ impl Arena {
     fn check_entries<S: PageSource>(&self, frames: Frames<'_, S>) -> Checked<u64> {
         let leaf_len = EntryTable::leaf_len::<S>();
         let mut objects = 0;
-        for leaf in 0..EntryTable::leaves_max::<S>() {
+        for leaf in self.entries.known_leaves::<S>() {
             if self.entries.leaf_frame(frames, leaf).is_none() {
                 continue;
             }

@@ -25,10 +25,10 @@ use crate::space::{Header, PageTable, Space};
 /// A pool under this many pages is left alone.
 const PAGES_MIN: u32 = 16;
 /// In a pool under this many bytes, which is packed in some milliseconds, compaction starts when
-/// free bytes are more than 1/36 of the pages', and stops at 1/128 ...
+/// free bytes are more than 1/48 of the pages', and stops at 1/256 ...
 const SMALL_BYTES: usize = 64 << 20;
-const SMALL_START_SHARE: u64 = 36;
-const SMALL_STOP_SHARE: u64 = 128;
+const SMALL_START_SHARE: u64 = 48;
+const SMALL_STOP_SHARE: u64 = 256;
 /// ... in a bigger one it starts at 1/16 and stops at 1/40.
 const START_SHARE: u64 = 16;
 const STOP_SHARE: u64 = 40;
@@ -218,9 +218,7 @@ impl Arena {
 
     /// Granules of the block that entry `owner` owns.
     fn granules_of<S: PageSource>(&self, frames: Frames<'_, S>, owner: u32) -> u32 {
-        let word = self
-            .entry(frames, owner)
-            .map_or(Word::NOTHING, |cell| entry::read(cell));
+        let word = self.entry(frames, owner).map_or(Word::NOTHING, entry::read);
         match word.meaning() {
             Meaning::Object(object) => object.granules(),
             _ => u32::MAX,
@@ -239,7 +237,7 @@ enum Look {
 fn skip_hole<S: PageSource>(space: &Space, frames: Frames<'_, S>, offset: u32) -> Option<u32> {
     let page_len = Space::page_granules::<S>();
     let page = offset / page_len;
-    if offset % page_len != 0 || space.is_backed(frames, page) {
+    if !offset.is_multiple_of(page_len) || space.is_backed(frames, page) {
         return None;
     }
     let leaf_len = PageTable::leaf_len::<S>();

@@ -111,7 +111,8 @@ impl Arena {
         let space = &mut self.space;
         let page_len = Space::page_granules::<S>();
         // Merging may have moved the position back to a hole; nothing else moves it.
-        if space.sweep % page_len == 0 && !space.is_backed(frames, space.sweep / page_len) {
+        if space.sweep.is_multiple_of(page_len) && !space.is_backed(frames, space.sweep / page_len)
+        {
             space.sweep_page = space.sweep / page_len;
         }
         if space.sweep_page >= space.end {
@@ -156,7 +157,9 @@ impl Arena {
             if survey.end >= stop {
                 break;
             }
-            if survey.end % page_len == 0 && !self.space.is_backed(frames, survey.end / page_len) {
+            if survey.end.is_multiple_of(page_len)
+                && !self.space.is_backed(frames, survey.end / page_len)
+            {
                 survey.end += page_len;
                 continue;
             }
@@ -186,9 +189,7 @@ impl Arena {
 
     /// The object of an entry that nobody holds; otherwise the granules of its block.
     fn unheld<S: PageSource>(&self, frames: Frames<'_, S>, owner: u32) -> Result<Object, u32> {
-        let word = self
-            .entry(frames, owner)
-            .map_or(Word::NOTHING, |cell| entry::read(cell));
+        let word = self.entry(frames, owner).map_or(Word::NOTHING, entry::read);
         match word.meaning() {
             Meaning::Object(object) if word.is_locked() => Err(object.granules()),
             Meaning::Object(object) => Ok(object),

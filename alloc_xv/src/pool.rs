@@ -245,6 +245,12 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         self.core.compact(objects)
     }
 
+    /// Packs the arenas that are below their target fill until they are above it: what a thread
+    /// for compaction calls, in bounded steps under the arenas' locks.
+    pub fn compact_to_target(&self) {
+        self.core.compact_to_target();
+    }
+
     /// See [`Slots::set_inline_moves`](crate::Slots::set_inline_moves).
     pub fn set_inline_moves(&self, objects: u32) {
         self.core.set_inline_moves(objects);

@@ -148,7 +148,6 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     }
 
     /// Goes on with compaction where it stands, as long as it pays. For the background thread.
-    #[cfg(feature = "std")]
     pub(crate) fn compact_to_target(&self) {
         for arena in 0..ARENAS {
             let mut left = u64::MAX;

@@ -283,7 +283,13 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         self.core.compact(objects)
     }
 
-    /// How many objects a free may move while its arena is below its target fill (15/16).
+    /// Packs the arenas that are below their target fill until they are above it: what a thread
+    /// for compaction calls, in bounded steps under the arenas' locks.
+    pub fn compact_to_target(&self) {
+        self.core.compact_to_target();
+    }
+
+    /// How many objects a free may move while its arena is below its target fill.
     /// 1 unless it is changed; 0 leaves all of it to a background thread or to
     /// [`compact`](Self::compact).
     pub fn set_inline_moves(&self, objects: u32) {

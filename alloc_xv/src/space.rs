@@ -316,7 +316,7 @@ impl Space {
     /// Length of the free block that starts at `offset`, if one does.
     #[inline]
     pub(crate) fn free_at<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> Option<u32> {
-        if offset % Self::page_granules::<S>() == 0
+        if offset.is_multiple_of(Self::page_granules::<S>())
             && !self.is_backed(frames, offset / Self::page_granules::<S>())
         {
             return None;
@@ -356,7 +356,7 @@ impl Space {
         free: bool,
     ) {
         let page = Self::page_granules::<S>();
-        if offset % page == 0 && !self.is_backed(frames, offset / page) {
+        if offset.is_multiple_of(page) && !self.is_backed(frames, offset / page) {
             if offset > 0 {
                 self.set_tail_free(frames, offset / page - 1, free);
             }
@@ -611,6 +611,18 @@ impl Space {
         }
     }
 
+    /// The free block that ends at `end`, off its list. It is enough although the index did not
+    /// find it: it stands in no list, or behind the first of its own.
+    fn take_tail<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        end: u32,
+        len: u32,
+    ) -> (u32, u32) {
+        self.unlink(frames, end - len, len);
+        (end - len, len)
+    }
+
     /// Backs the hole that was made last, if it is enough with the free blocks around it.
     fn grow_into_hole<S: PageSource>(
         &mut self,
@@ -624,6 +636,9 @@ impl Space {
         let within = self.table.first_free(frames, leaf).unwrap_or(0);
         let page = leaf * PageTable::leaf_len::<S>() + within;
         let before = self.tail_before(frames, page);
+        if before >= granules {
+            return Ok(Some(self.take_tail(frames, page * page_len, before)));
+        }
         let after = self.free_at(frames, (page + 1) * page_len).unwrap_or(0);
         if before + page_len + after < granules {
             return Ok(None);
@@ -665,7 +680,10 @@ impl Space {
     ) -> Result<(u32, u32), SpaceError> {
         let page_len = Self::page_granules::<S>();
         let before = self.tail_before(frames, self.end);
-        let pages = (granules - before.min(granules)).div_ceil(page_len).max(1);
+        if before >= granules {
+            return Ok(self.take_tail(frames, self.end * page_len, before));
+        }
+        let pages = (granules - before).div_ceil(page_len).max(1);
         if self.end + pages > Self::pages_max::<S>() {
             return Err(SpaceError::Full);
         }

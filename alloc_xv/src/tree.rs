@@ -116,6 +116,13 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         self.clear(frames);
     }
 
+    /// Leaves whose directory exists, for the checker.
+    pub(crate) fn known_leaves<S: PageSource>(&self) -> impl Iterator<Item = u32> {
+        let len = Self::dir_len::<S>();
+        let dirs = (0u32..).zip(&self.root).filter(|&(_, &word)| word != 0);
+        dirs.flat_map(move |(dir, _)| dir * len..(dir + 1) * len)
+    }
+
     /// Pages taken by the tree.
     pub(crate) fn pages(&self) -> u32 {
         self.pages

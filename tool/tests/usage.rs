@@ -152,6 +152,12 @@ fn outputs_that_cannot_be_written_are_found_before_the_work() {
         1,
         &["not a directory"],
     );
+    let below = at("pages/below");
+    assert_fails(
+        &run(&["bench", "--pages", &at("pages"), "--report", &below]),
+        1,
+        &["pages: is not a directory"],
+    );
     assert_fails(
         &run(&["generate", "--size", "64K", "-o", &at("no/file")]),
         1,

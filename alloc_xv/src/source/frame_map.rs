@@ -66,6 +66,7 @@ impl<'a> FrameMap<'a> {
     }
 
     /// Frames in all.
+    #[cfg(feature = "std")]
     pub(crate) fn frames(&self) -> usize {
         self.frames
     }

@@ -198,7 +198,7 @@ impl<const PAGE: usize> Frames<PAGE> {
         while state.populated <= frame {
             let start = state.populated;
             let boundary = (start + 1).next_multiple_of(CHUNK_BYTES / PAGE);
-            let big = state.grows_in_chunks::<PAGE>() && start % (CHUNK_BYTES / PAGE) == 0;
+            let big = state.grows_in_chunks::<PAGE>() && start.is_multiple_of(CHUNK_BYTES / PAGE);
             let batch = (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX);
             let end = if big {
                 boundary
@@ -237,7 +237,7 @@ impl<const PAGE: usize> Frames<PAGE> {
             let state = self.state();
             let end = state.populated + chunk;
             if !state.runs_short::<PAGE>()
-                || state.populated % chunk != 0
+                || !state.populated.is_multiple_of(chunk)
                 || end > state.taken_map.frames()
             {
                 return;

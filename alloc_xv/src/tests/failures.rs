@@ -205,3 +205,15 @@ fn compaction_without_a_spare_page_loses_nothing() {
         );
     }
 }
+
+/// The last free block had room for a small object but stood in no list, so the pool backed a
+/// page it did not need, and the free block behind the object held that whole page.
+#[test]
+fn a_free_block_that_no_list_has_is_used_before_a_page_is_taken() {
+    let slots: Slots<_> = Slots::new(region::<4096>(64));
+    slots.store(0, 0, &[&pattern(1, 65521)]).unwrap();
+    let pages = slots.pages_used();
+    slots.store(1, 0, &[&[2]]).unwrap();
+    assert_eq!(slots.pages_used(), pages);
+    slots.check().unwrap();
+}

@@ -443,7 +443,7 @@ proptest! {
                     map.remove(&key);
                 }
                 Op::Compact(objects) => drop(slots.compact(objects)),
-                Op::Fail(takes) if takes == 3 => slots.source().never_fail(),
+                Op::Fail(3) => slots.source().never_fail(),
                 Op::Fail(takes) => slots.source().fail_after(takes),
             }
             prop_assert_eq!(slots.check(), Ok(()));

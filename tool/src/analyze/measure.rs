@@ -63,7 +63,10 @@ mod tests {
 
     #[test]
     fn what_saves_less_than_a_64th_is_stored_raw() {
-        assert_eq!([1, 4031, 4032, 4096, 4112].map(stored_size), [1, 4031, 4096, 4096, 4096]);
+        assert_eq!(
+            [1, 4031, 4032, 4096, 4112].map(stored_size),
+            [1, 4031, 4096, 4096, 4096]
+        );
     }
 
     #[test]

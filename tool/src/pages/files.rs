@@ -26,6 +26,9 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<PageSet, String> {
 fn append(path: &Path, bytes: &mut Vec<u8>) -> Result<(), String> {
     let mut file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "no such file; `compcache capture` makes one".to_owned(),
+        std::io::ErrorKind::PermissionDenied => {
+            "cannot open: permission denied; run as its owner".to_owned()
+        }
         _ => format!("cannot open: {error}"),
     })?;
     let metadata = file

@@ -29,16 +29,16 @@ pub(crate) struct Figure {
 /// # Errors
 /// Where something else has the name, or the place cannot be written.
 pub(crate) fn check_directory(dir: &Path) -> Result<(), String> {
-    if dir.exists() && !dir.is_dir() {
-        return Err(format!(
-            "{}: is not a directory; name another for the report",
-            dir.display()
-        ));
-    }
     let there = dir
         .ancestors()
         .find(|one| one.exists())
         .unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(format!(
+            "{}: is not a directory; name another for the report",
+            there.display()
+        ));
+    }
     access(there, AccessFlags::W_OK | AccessFlags::X_OK)
         .map_err(|error| cannot_write(dir, &error.into()))
 }
@@ -78,13 +78,13 @@ fn figures(result: &BenchResult) -> Result<Vec<Figure>, String> {
     if !result.allocators.is_empty() {
         add(
             "memory",
-            "Bars: memory for each byte of payload, of each allocator in each phase",
+            "Bars: memory for each byte of payload, of each allocator in each phase, and memory still held when drained",
             memory::plot(&result.allocators)?,
         );
     }
     if result.size_histogram.iter().any(|count| *count > 0) {
         let subtitle = format!(
-            "of {}; the last bar is of pages that did not shrink",
+            "lz4, {}; the last bar is of pages that did not shrink",
             result.pages.source
         );
         add(
@@ -229,6 +229,8 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(check_directory(&file).is_err_and(|text| text.contains("is not a directory")));
+        let below = check_directory(&file.join("below"));
+        assert!(below.is_err_and(|text| text.contains("file: is not a directory")));
         assert_eq!(check_directory(&dir.path().join("a/b/c")), Ok(()));
         assert!(!dir.path().join("a").exists());
     }

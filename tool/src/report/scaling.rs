@@ -68,7 +68,7 @@ pub(super) fn plot(points: &[ScalingPoint]) -> Result<String, String> {
         heading(
             area,
             "Cost against pool size",
-            "alloc_xv alone, pools from small to large; flat lines are what is promised",
+            "alloc_xv alone, pools from small to large, overwritten at random; copying of the payload excluded",
         )?;
         let middle = WIDTH / 2;
         panel(
@@ -108,7 +108,7 @@ fn panel(
         .fold(floor + 0.01, f64::max);
     let values = Scale::linear((floor, highest + (highest - floor) * 0.08), (BOTTOM, TOP));
     let ends = points.iter().map(|point| point.objects as f64);
-    let objects = Scale::logarithmic(
+    let objects = Scale::logarithmic_between(
         (
             ends.clone().fold(f64::MAX, f64::min),
             ends.fold(1.0, f64::max),
@@ -130,8 +130,8 @@ fn panel(
         )?;
     }
     line(area, &[(left, BOTTOM), (right, BOTTOM)], INK, 1)?;
-    for tick in objects.ticks() {
-        let x = objects.pixel(tick);
+    for point in points {
+        let x = objects.pixel(point.objects as f64);
         line(area, &[(x, BOTTOM), (x, BOTTOM + 5)], INK, 1)?;
         text(
             area,
@@ -140,7 +140,7 @@ fn panel(
             12,
             FAINT_INK,
             false,
-            &grouped(tick as u64),
+            &grouped(point.objects),
         )?;
     }
     text(
@@ -176,10 +176,9 @@ fn panel(
     for (y, one) in names {
         let y = y.max(free_from);
         free_from = y + 16;
-        dot(area, (right + 14, y), 4, one.colour, one.hollow)?;
         text(
             area,
-            (right + 24, y),
+            (right + 12, y),
             Anchor::Left,
             13,
             one.colour,

@@ -168,6 +168,18 @@ impl Scale {
         }
     }
 
+    /// From value to value, without widening; for ticks of the caller's.
+    pub(super) fn logarithmic_between(values: (f64, f64), pixels: (i32, i32)) -> Self {
+        let low = values.0.max(1.0).log10();
+        Scale {
+            low,
+            high: values.1.max(1.0).log10().max(low + 0.1),
+            from: pixels.0,
+            to: pixels.1,
+            logarithmic: true,
+        }
+    }
+
     pub(super) fn pixel(&self, value: f64) -> i32 {
         let value = if self.logarithmic {
             value.max(1.0).log10()
@@ -185,9 +197,14 @@ impl Scale {
                 .map(|power| 10f64.powi(power))
                 .collect();
         }
-        let rough = (self.high - self.low) / 5.0;
+        self.ticks_about(5)
+    }
+
+    /// About `count` round numbers on a linear scale, at steps of 1, 2 or 5.
+    pub(super) fn ticks_about(&self, count: u32) -> Vec<f64> {
+        let rough = (self.high - self.low) / f64::from(count);
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        let step = [1.0, 2.0, 5.0, 10.0]
             .map(|factor| factor * power)
             .into_iter()
             .find(|step| *step >= rough)
@@ -223,6 +240,10 @@ mod tests {
         assert_eq!(
             Scale::linear((0.0, 4160.0), (0, 1)).ticks(),
             [0.0, 1000.0, 2000.0, 3000.0, 4000.0]
+        );
+        assert_eq!(
+            Scale::linear((1.0, 2.12), (0, 1)).ticks_about(3),
+            [1.0, 1.5, 2.0]
         );
         assert_eq!(
             Scale::logarithmic((20.0, 900.0), (0, 1)).ticks(),

@@ -40,7 +40,9 @@ fn mixed_pages(count: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut state = 1u64;
     let mut random = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         state >> 33
     };
     for nth in 0..count {
