@@ -37,6 +37,10 @@ impl Config {
     }
 }
 
+/// Sets of counters, of which each thread uses one: counting should not make threads wait for
+/// each other's cache lines.
+const COUNTERS: usize = 8;
+
 /// A page that came out longer than all but 1/64 of its size is stored raw: what it would save
 /// is not worth decompressing it.
 const HUGE_SHARE: usize = 64;
@@ -48,7 +52,7 @@ const HUGE_SHARE: usize = 64;
 /// * `L` is the lock, through `lock_api`.
 /// * `PAGE` is the size of the pages put in: 4096, 16384 or 65536. The page source may have
 ///   another page size.
-/// * `ARENAS` is the number of independent pools; page `i` lives in pool `i % ARENAS`.
+/// * `ARENAS` is the number of independent pools; runs of 512 pages live in the same.
 ///
 /// With the feature `std`, `StdCache` fills in the rest.
 ///
@@ -65,7 +69,7 @@ where
     codec: C,
     bank: W,
     config: Config,
-    counters: [CachePadded<Counters>; ARENAS],
+    counters: [CachePadded<Counters>; COUNTERS],
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -98,7 +102,7 @@ where
             codec,
             bank,
             config,
-            counters: [const { CachePadded::new(Counters::new()) }; ARENAS],
+            counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
         };
         cache.set_mem_limit(config.mem_limit);
         Ok(cache)
@@ -426,9 +430,9 @@ where
         sum.cast_signed().max(0).cast_unsigned()
     }
 
-    /// Checks an index and finds its counters.
+    /// Checks an index and finds this thread's counters.
     pub(crate) fn begin(&self, index: u64) -> Result<&Counters, Error> {
-        let counters = &self.counters[(index % ARENAS as u64) as usize];
+        let counters = &self.counters[alloc_xv::thread_hint() % COUNTERS];
         if index >= self.config.pages {
             count(&counters.invalid_io);
             return Err(Error::OutOfRange {
@@ -515,14 +519,19 @@ fn verify(index: u64, bytes: &[u8], checked: bool) -> Option<&[u8]> {
 
 #[cfg(feature = "std")]
 mod with_std {
-    use super::*;
+    use super::{BuildError, Cache, Codec, Config, Deref, PageSource, Shared};
     use alloc_xv::{Compact, MmapSource};
+    use parking_lot::RawMutex;
     use std::thread::Thread;
     use std::vec::Vec;
 
-    /// A cache over anonymous memory of the system, with a workspace for each CPU.
+    /// A cache over anonymous memory of the system, with a workspace for each CPU and locks that
+    /// sleep.
+    ///
+    /// An arena holds 16 GiB of compressed pages and 2^24 pages of the device, so four are enough
+    /// for a device of 256 GiB. Each costs some pages of its own.
     pub type StdCache<C, const PAGE: usize = 4096> =
-        Cache<MmapSource<PAGE>, C, Vec<Shared<C, spin::Mutex<()>, PAGE>>, spin::Mutex<()>, PAGE, 4>;
+        Cache<MmapSource<PAGE>, C, Vec<Shared<C, RawMutex, PAGE>>, RawMutex, PAGE, 4>;
 
     impl<C: Codec, const PAGE: usize> StdCache<C, PAGE> {
         /// A cache for a device of `config.pages` pages.
@@ -555,7 +564,7 @@ mod with_std {
         S: PageSource,
         C: Codec,
         W: Deref<Target = [Shared<C, L, PAGE>]> + Send + Sync,
-        L: RawMutex + Send + Sync,
+        L: lock_api::RawMutex + Send + Sync,
     {
         fn attach(&self, thread: Option<Thread>) {
             self.slots.attach(thread);

@@ -3,7 +3,8 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counters of the pages of one arena; each on a cache line of its own.
+/// Counters of some threads. One set may count a page down that another counted up, so only
+/// sums mean something.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) same_pages: AtomicU64,

@@ -98,11 +98,11 @@ trait Cached: Send + Sync {
     fn write(&self, index: u64, offset: usize, bytes: &[u8]);
 }
 
-impl<S, C, const ARENAS: usize> Cached
-    for Cache<S, C, Vec<Shared<C, spin::Mutex<()>, PAGE>>, spin::Mutex<()>, PAGE, ARENAS>
+impl<S, C, L, const ARENAS: usize> Cached for Cache<S, C, Vec<Shared<C, L, PAGE>>, L, PAGE, ARENAS>
 where
     S: alloc_xv::PageSource,
     C: Codec,
+    L: lock_api::RawMutex + Send + Sync,
 {
     fn put(&self, index: u64, page: &[u8; PAGE]) {
         self.put(index, page).unwrap();

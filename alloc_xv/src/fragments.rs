@@ -131,6 +131,18 @@ impl<'c> Parts<'c> {
         }
     }
 
+    /// Asks for the object's cache lines, so that they arrive while something else is done.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        for &(start, len) in self.at_hand.iter().take(self.count as usize) {
+            let mut line = 0;
+            while line < len as usize {
+                prefetch_line(start.wrapping_add(line));
+                line += CACHE_LINE;
+            }
+        }
+    }
+
     /// The object's bytes, if they are in one piece.
     #[inline]
     pub(crate) fn contiguous(&self) -> Option<&[u8]> {
@@ -199,6 +211,21 @@ impl<'c> Parts<'c> {
             unsafe { start.write_bytes(0, len as usize) };
         });
     }
+}
+
+/// Bytes of a cache line; a wrong guess costs a few instructions.
+const CACHE_LINE: usize = 64;
+
+#[inline]
+fn prefetch_line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching reads nothing and faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// An object's bytes as one to [`FRAGMENTS_MAX`] slices, in order.

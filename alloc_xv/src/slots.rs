@@ -10,6 +10,9 @@ use crate::{OBJECT_MAX, arena::EntryTable};
 use crossbeam_utils::Backoff;
 use lock_api::RawMutex;
 
+/// Neighbouring keys that live in the same arena: as many as a leaf of 4 KiB has entries.
+const RUN: u64 = 512;
+
 /// Bytes that an owner of slots may add to an object of [`OBJECT_MAX`]: a checksum, say.
 pub const TRAILER_MAX: usize = 8;
 
@@ -19,7 +22,7 @@ pub const TRAILER_MAX: usize = 8;
 /// numbers its objects anyway (the pages of a device) has no table beside it. A slot is empty,
 /// holds a value of 61 bits in the entry itself, or an object with a tag of 12 bits.
 ///
-/// Key `k` lives in arena `k % ARENAS`. Entries come in leaves of one page, which exist only
+/// Runs of 512 neighbouring keys live in the same arena. Entries come in leaves of one page, which exist only
 /// where slots are in use.
 ///
 /// # Examples
@@ -218,7 +221,11 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
                     return Some(None);
                 }
                 Meaning::Value(_) => None,
-                Meaning::Object(object) => Some(self.core.parts(locked, object)),
+                Meaning::Object(object) => {
+                    let parts = self.core.parts(locked, object);
+                    parts.prefetch();
+                    Some(parts)
+                }
             };
             let held = Held {
                 cell,
@@ -350,7 +357,13 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
                 limit: Self::keys(),
             });
         }
-        Ok(((key % ARENAS as u64) as usize, (key / ARENAS as u64) as u32))
+        let (run, within) = (key / RUN, key % RUN);
+        let (row, column) = (run / ARENAS as u64, run % ARENAS as u64);
+        // Each row has every arena once, beginning with another one: threads that go through
+        // keys side by side do not meet in the same arena all the time.
+        let turn = row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+        let arena = (column + turn) % ARENAS as u64;
+        Ok((arena as usize, (row * RUN + within) as u32))
     }
 }
 

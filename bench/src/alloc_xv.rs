@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RawMutex;
+
 use alloc_xv::{AllocError, Compactor, MmapSource, SlotState, Slots};
 
 use crate::engine::{Engine, EngineError, Footprint};
@@ -18,7 +20,7 @@ const PAGE: u64 = 4096;
 pub struct AllocXv {
     // Stops before the pool goes.
     _compactor: Option<Compactor>,
-    slots: Arc<Slots<MmapSource>>,
+    slots: Arc<Slots<MmapSource, RawMutex>>,
 }
 
 impl AllocXv {

@@ -71,7 +71,7 @@ pub fn run_cache(
     };
     let (mut put, mut get) = (Times::default(), Times::default());
     let mismatches = AtomicU64::new(0);
-    let (mut put_rates, mut get_rates) = (Vec::new(), Vec::new());
+    let (mut fill_rates, mut put_rates, mut get_rates) = (Vec::new(), Vec::new(), Vec::new());
     let mut sizes = None;
     for round in 0..rounds {
         let cache = new_cache(&input)?;
@@ -81,9 +81,9 @@ pub fn run_cache(
         sizes = Some((cache.mm_stat(), cache.memory()));
         drop(cache);
         let cache = new_cache(&input)?;
-        put_rates.push(rate(&input, &|index| {
-            cache.put(index as u64, &pages[index]).map_err(in_words)
-        })?);
+        let put = |index: usize| cache.put(index as u64, &pages[index]).map_err(in_words);
+        fill_rates.push(rate(&input, &put)?);
+        put_rates.push(rate(&input, &put)?);
         let mut order: Vec<usize> = (0..pages.len()).collect();
         Rng::new(seed).shuffle(&mut order);
         get_rates.push(rate(&input, &|at| {
@@ -113,6 +113,7 @@ pub fn run_cache(
         codec_compress_ns: put.codec.latency(),
         codec_decompress_ns: get.codec.latency(),
         put_pages_per_s: median(put_rates),
+        fill_pages_per_s: median(fill_rates),
         get_pages_per_s: median(get_rates),
     })
 }

@@ -86,8 +86,11 @@ pub struct CacheResult {
     pub codec_compress_ns: Latency,
     /// The codec alone, decompressing the same bytes in the same shuffled order.
     pub codec_decompress_ns: Latency,
-    /// Pages put in a second, all threads together.
+    /// Pages put in a second over pages that are stored already, all threads together.
     pub put_pages_per_s: f64,
+    /// The same into an empty cache, which takes its memory from the system meanwhile.
+    #[serde(default)]
+    pub fill_pages_per_s: f64,
     /// Pages got in a second, all threads together.
     pub get_pages_per_s: f64,
 }

@@ -9,11 +9,11 @@
 //! * A frame number is its place in the reservation, so a wish for "the next frame" can be met
 //!   and an object that crosses pages is usually one piece of memory.
 //! * Fresh frames are backed ahead (`MADV_POPULATE_WRITE`): one system call instead of many
-//!   page faults. A source that has grown over 4 MiB does so in chunks of 2 MiB, as a huge page
+//!   page faults. A source that has grown over 1 MiB does so in chunks of 2 MiB, as a huge page
 //!   where the system grants one: that costs a quarter of 512 single pages. The advice is taken
 //!   back at once, so that the system never makes small pages huge again by itself, which would
 //!   bring memory back that was given back.
-//!   A helper thread backs the next chunk when half of one is left, so that nobody waits for it.
+//!   A helper thread backs the next chunk when less than one is left, so that nobody waits for it.
 //! * Frames given back are noted and returned to the system in batches (`MADV_DONTNEED`), at most
 //!   1/64 of the frames taken now; what was backed ahead is returned with them.
 //!
@@ -43,7 +43,7 @@ const AHEAD_MIN: usize = 4;
 /// Bytes of a huge page, and of a chunk that is backed as one.
 const CHUNK_BYTES: usize = 2 << 20;
 /// A source that has taken this much grows in chunks.
-const CHUNKS_FROM_BYTES: usize = 2 * CHUNK_BYTES;
+const CHUNKS_FROM_BYTES: usize = CHUNK_BYTES / 2;
 
 /// A [`PageSource`] that maps anonymous memory (Linux).
 ///
@@ -84,6 +84,8 @@ struct State {
     populated: usize,
     /// The most frames taken since what was backed ahead was last dropped.
     taken_populated: usize,
+    /// The helper was asked to back the next chunk and has not come to it yet.
+    asked: bool,
     /// Frames given back and perhaps still resident; some may be taken again.
     stash: [u32; BATCH_MAX],
     stash_len: usize,
@@ -124,6 +126,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
             fresh: 0,
             populated: 0,
             taken_populated: 0,
+            asked: false,
             stash: [0; BATCH_MAX],
             stash_len: 0,
         };
@@ -234,7 +237,8 @@ impl<const PAGE: usize> Frames<PAGE> {
     fn back_ahead(&self) {
         let chunk = CHUNK_BYTES / PAGE;
         let (start, end) = {
-            let state = self.state();
+            let mut state = self.state();
+            state.asked = false;
             let end = state.populated + chunk;
             if !state.runs_short::<PAGE>()
                 || !state.populated.is_multiple_of(chunk)
@@ -322,10 +326,10 @@ impl State {
         self.taken * PAGE >= CHUNKS_FROM_BYTES
     }
 
-    /// Whether less than half a chunk is backed ahead of a source that grows in chunks.
+    /// Whether less than a chunk is backed ahead of a source that grows in chunks.
     fn runs_short<const PAGE: usize>(&self) -> bool {
         self.grows_in_chunks::<PAGE>()
-            && self.populated.saturating_sub(self.fresh) * PAGE < CHUNK_BYTES / 2
+            && self.populated.saturating_sub(self.fresh) * PAGE < CHUNK_BYTES
     }
 }
 
@@ -345,9 +349,8 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
         state.taken += 1;
         if frame >= state.fresh {
             state.fresh = frame + 1;
-            // Asked for once, where half a chunk is left.
-            let left = state.populated - state.fresh;
-            if left == CHUNK_BYTES / PAGE / 2 - 1 && state.runs_short::<PAGE>() {
+            if !state.asked && state.runs_short::<PAGE>() {
+                state.asked = true;
                 drop(guard);
                 self.wake_helper();
             }
