@@ -44,6 +44,8 @@ const PREV_FREE: u32 = 2;
 const NUMBER_SHIFT: u32 = 2;
 /// Free blocks from here on have links.
 const LISTED_MIN: u32 = 4;
+/// Blocks of the request's own class that are tried before a bigger class.
+const PROBES: u32 = 2;
 
 /// Page table entry: the page has a frame (its low 30 bits). Without it the entry is a hole, and
 /// holds the next hole of its leaf plus one.
@@ -166,7 +168,7 @@ impl Space {
         owner: u32,
     ) -> Result<u32, SpaceError> {
         if let Some((at, len)) = self.find(frames, granules) {
-            self.pop(frames, at, len);
+            self.unlink_at(frames, at, len);
             self.occupy(frames, at, len, granules, owner);
             // Behind a block that was listed, what follows knows that it follows a free one.
             if len == granules {
@@ -269,16 +271,22 @@ impl Space {
         }
     }
 
-    /// A free block of at least `granules`: the first of its own list if it fits, else the first
-    /// of the next list whose blocks all do. Either is the first of its list.
+    /// A free block of at least `granules`: one of the first of its own list if it fits, else the
+    /// first of the next list whose blocks all do.
     #[inline]
     fn find<S: PageSource>(&self, frames: Frames<'_, S>, granules: u32) -> Option<(At, u32)> {
-        if let Some(start) = self.index.head(Class::of(granules)) {
+        let mut start = self.index.head(Class::of(granules)).unwrap_or(NONE);
+        for _ in 0..PROBES {
+            if start == NONE {
+                break;
+            }
             let at = self.at(frames, start);
+            self.touch();
             let len = at.get::<S>() >> NUMBER_SHIFT;
             if len >= granules {
                 return Some((at, len));
             }
+            start = self.beside(frames, at, start + 1).get::<S>();
         }
         let at = self.at(frames, self.index.find(granules)?);
         Some((at, at.get::<S>() >> NUMBER_SHIFT))
@@ -395,18 +403,6 @@ impl Space {
         if next != NONE {
             self.touch();
             self.set_word(frames, next + 2, at.offset);
-        }
-    }
-
-    /// Takes the first block of a list off it.
-    #[inline]
-    fn pop<S: PageSource>(&mut self, frames: Frames<'_, S>, at: At, len: u32) {
-        self.touch();
-        let next = self.beside(frames, at, at.offset + 1).get::<S>();
-        self.index.set_head(Class::of(len), next);
-        if next != NONE {
-            self.touch();
-            self.set_word(frames, next + 2, NONE);
         }
     }
 
