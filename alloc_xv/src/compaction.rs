@@ -72,6 +72,11 @@ impl Arena {
         })
     }
 
+    /// The same for compaction beside frees, which has one threshold for all sizes.
+    pub(crate) fn wants_compaction_beside_frees<S: PageSource>(&self) -> bool {
+        self.space.backed >= PAGES_MIN && self.free_exceeds::<S>(START_SHARE)
+    }
+
     /// Whether compaction that has started should go on.
     pub(crate) fn compaction_pays<S: PageSource>(&self) -> bool {
         let small = self.is_small::<S>();

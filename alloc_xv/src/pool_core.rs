@@ -110,7 +110,10 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     fn below_target(&self, arena: &mut Arena) {
         let moves = self.inline_moves.load(Relaxed);
         if moves > 0 {
-            arena.compaction_step(self.frames(), Budget::step(moves));
+            // What a free does at once is worth less than what a thread does in passing.
+            if arena.wants_compaction_beside_frees::<S>() {
+                arena.compaction_step(self.frames(), Budget::step(moves));
+            }
         } else if !self.wanted.swap(true, Relaxed) {
             #[cfg(feature = "std")]
             self.waker.wake();

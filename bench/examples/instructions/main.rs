@@ -1,7 +1,7 @@
 //! Instructions of an allocation and of a free, counted by callgrind.
 //!
 //! ```text
-//! bench/instructions.sh [--json FILE] [--split] [--quick]
+//! bench/instructions.sh [--json FILE] [--split] [--quick] [--limit N]
 //! ```
 //!
 //! Without `--worker` this program runs itself under `valgrind --tool=callgrind`, once for each
@@ -33,6 +33,8 @@ struct Options {
     json: Option<PathBuf>,
     split: bool,
     quick: bool,
+    /// Instructions that an operation may take on average, if not the target.
+    limit: Option<f64>,
     /// A job's name: this process runs under valgrind and only does that job.
     worker: Option<String>,
 }
@@ -47,9 +49,16 @@ fn options() -> Result<Options, String> {
             "--worker" => options.worker = Some(value()?),
             "--split" => options.split = true,
             "--quick" => options.quick = true,
+            "--limit" => {
+                let limit = value()?;
+                let number = limit
+                    .parse()
+                    .map_err(|_| format!("--limit {limit}: not a number"))?;
+                options.limit = Some(number);
+            }
             _ => {
                 return Err(format!(
-                    "unknown argument {arg}; known: --json FILE, --split, --quick"
+                    "unknown argument {arg}; known: --json FILE, --split, --quick, --limit N"
                 ));
             }
         }
