@@ -128,9 +128,7 @@ pub extern "C" fn compcache_discard(index: u64) -> i32 {
 /// Packs the stored pages; returns how many pages of memory that gave.
 #[unsafe(no_mangle)]
 pub extern "C" fn compcache_compact() -> u64 {
-    CACHE
-        .get()
-        .map_or(0, |cache| cache.compact(u64::MAX).pages)
+    CACHE.get().map_or(0, |cache| cache.compact(u64::MAX).pages)
 }
 
 /// Says how much is stored.
