@@ -462,7 +462,9 @@ impl Space {
 
     /// Compaction's positions must not stand inside a block that is being merged.
     pub(crate) fn forget_positions(&mut self, from: u32, to: u32) {
-        if from < self.cursor && self.cursor < to {
+        // The cursor also moves back to a free block that ends where it stands: what is packed
+        // to it must follow a used block.
+        if from < self.cursor && self.cursor <= to {
             self.cursor = from;
         }
         if from < self.scan && self.scan < to {

@@ -217,3 +217,28 @@ fn a_free_block_that_no_list_has_is_used_before_a_page_is_taken() {
     assert_eq!(slots.pages_used(), pages);
     slots.check().unwrap();
 }
+
+/// Compaction stood at a hole when the block before it was freed; the next object was packed
+/// behind that free block and did not know that it follows one.
+#[test]
+fn packing_goes_on_from_a_block_that_was_freed_before_a_hole() {
+    let slots: Slots<_> = Slots::new(region::<16384>(200));
+    for (key, size) in [
+        (44, 65522),
+        (38, 65522),
+        (13, 1),
+        (6, 65522),
+        (38, 37),
+        (1, 65536),
+        (38, 65522),
+        (38, 65523),
+        (13, 1),
+    ] {
+        slots.store(key, 0, &[&pattern(key, size)]).unwrap();
+        slots.check().unwrap();
+    }
+    assert!(
+        slots.stats().objects_moved > 0,
+        "nothing was packed: the test has lost its point"
+    );
+}
