@@ -96,6 +96,11 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         EntryTable::capacity::<S>() * ARENAS as u64
     }
 
+    /// The arena that a key lives in, for estimates; `None` for a key that is too big.
+    pub fn arena_of(key: u64) -> Option<usize> {
+        Self::place(key).ok().map(|(arena, _)| arena)
+    }
+
     /// Puts an object into a slot: `parts`, one after the other. What the slot held before is
     /// returned; its bytes are gone. On failure slot and pool are as they were.
     pub fn store(&self, key: u64, tag: u16, parts: &[&[u8]]) -> Result<SlotState, AllocError> {

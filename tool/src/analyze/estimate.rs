@@ -4,8 +4,10 @@
 
 use crate::pages::PAGE_SIZE;
 
-/// Arenas of a cache; page `i` lives in arena `i % ARENAS`.
+/// Arenas of a cache.
 const ARENAS: usize = 4;
+/// The slots of a cache with as many arenas: they know which page lives where.
+type Slots = alloc_xv::Slots<alloc_xv::MmapSource, parking_lot::RawMutex, ARENAS>;
 /// Blocks are whole granules.
 const GRANULE_BYTES: u64 = 4;
 /// The checksum behind each stored page.
@@ -37,9 +39,13 @@ const KMALLOC: [(u32, u64); 12] = [
 
 /// This cache, with checksums: the blocks of each arena in whole pages, and its tables.
 pub(crate) fn cache_bytes(sizes: &[u32]) -> u64 {
-    (0..ARENAS.min(sizes.len()))
-        .map(|first| arena_bytes(sizes[first..].iter().step_by(ARENAS)))
-        .sum()
+    let lives_in = |arena: usize| {
+        let pages = (0u64..).zip(sizes);
+        pages
+            .filter(move |(page, _)| Slots::arena_of(*page) == Some(arena))
+            .map(|(_, size)| size)
+    };
+    (0..ARENAS).map(|arena| arena_bytes(lives_in(arena))).sum()
 }
 
 fn arena_bytes<'a>(sizes: impl Iterator<Item = &'a u32>) -> u64 {

@@ -26,13 +26,13 @@ fn slabs_round_up_to_classes_and_slabs() {
 
 #[test]
 fn blocks_are_whole_granules_that_cross_pages() {
-    // Two tables of a leaf and a directory in each arena.
-    let tables = 4 * 4 * PAGE;
-    // 1016 + 8 = 1024: four to a page, four arenas of four.
+    // The first 512 pages live in one arena: two tables of a leaf and a directory.
+    let tables = 4 * PAGE;
+    // 1016 + 8 = 1024: four to a page.
     assert_eq!(cache_bytes(&[1016; 16]), 4 * PAGE + tables);
-    assert_eq!(cache_bytes(&[1017; 16]), 8 * PAGE + tables);
+    assert_eq!(cache_bytes(&[1017; 16]), 5 * PAGE + tables);
     // 4104 each: the second page's rest is used by the next.
-    assert_eq!(cache_bytes(&[4096; 400]), 4 * 101 * PAGE + tables);
+    assert_eq!(cache_bytes(&[4096; 400]), 401 * PAGE + tables);
 }
 
 /// Text that LZ4 shrinks to sizes from almost nothing to almost all, some noise, and a zero page now and then.
