@@ -188,7 +188,12 @@ fn memory_of_another_user_needs_permission() {
         // As the user nobody, who may run the command and write here, but not read a process of root.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let copy = dir.path().join("compcache");
-        std::fs::copy(env!("CARGO_BIN_EXE_compcache"), &copy).unwrap();
+        // By a process of its own: a child that another test forks meanwhile would inherit a
+        // descriptor open for writing, and the system runs no file that is open so.
+        let copied = Command::new("cp")
+            .args([env!("CARGO_BIN_EXE_compcache").as_ref(), copy.as_os_str()])
+            .status();
+        assert!(copied.unwrap().success());
         command = Command::new(copy);
         command.uid(65534).gid(65534);
     }
