@@ -168,23 +168,3 @@ fn walks_are_longer_the_more_objects_there_are() {
     };
     assert!(mean(8000) > 4.0 * mean(1000));
 }
-
-/// Prints the table of the module's text: `cargo test --release -- --ignored --nocapture walk_table`.
-#[test]
-#[ignore = "prints figures, checks nothing"]
-fn walk_table() {
-    {
-        let start = std::time::Instant::now();
-        let mut placed = Placed::<Walked>::new(10000);
-        placed.churn(&mut Rng::new(6));
-        println!("WALKED {:?}", start.elapsed());
-    }
-    for objects in [1_000, 10_000, 60_000] {
-        let start = std::time::Instant::now();
-        let mut placed = Placed::<Order>::new(objects);
-        placed.churn(&mut Rng::new(6));
-        let (walks, seconds) = (placed.rule.walks(), start.elapsed().as_secs_f64());
-        let (mean, max) = (walks.visited_mean(), walks.visited_max());
-        println!("{objects} objects: mean {mean:.0}, most {max}, {seconds:.2} s without walking");
-    }
-}
