@@ -8,7 +8,7 @@ use crate::tree::{Place, Tree, Which};
 use core::sync::atomic::AtomicU64;
 
 /// The entry table of an arena: 2^24 entries with 4 KiB pages.
-pub(crate) type EntryTable = Tree<8, 256>;
+pub(crate) type EntryTable = Tree<8, 256, true>;
 
 /// Generations of an entry: 1 to this, then the entry is not used again.
 pub(crate) const GENERATION_MAX: u16 = entry::TAG_MAX;
@@ -64,6 +64,12 @@ impl Arena {
         frames: Frames<'s, S>,
         index: u32,
     ) -> Option<&'s AtomicU64> {
+        if let Some(cell) = self.entries.peek(frames, index) {
+            // What is in use or held says so, and its leaf exists.
+            if entry::read(cell).is_in_use() {
+                return Some(cell);
+            }
+        }
         let Place { leaf, byte } = self.entries.locate(frames, index)?;
         Some(frames.entry(leaf, byte))
     }
@@ -151,6 +157,7 @@ impl Arena {
             self.space.unback(frames, page);
         }
         self.entries.drop_all(frames);
+        self.space.window.close(frames);
         *self = Self {
             moved: self.moved,
             ..Self::new()

@@ -340,6 +340,9 @@ impl Space {
         to: u32,
         granules: u32,
     ) {
+        if S::WINDOWS {
+            return self.window.base.copy_granules(from, to, granules);
+        }
         let page_len = Self::page_granules::<S>();
         let mut done = 0;
         while done < granules {

@@ -126,6 +126,12 @@ impl Word {
         )
     }
 
+    /// Whether the entry holds something, or is held.
+    #[inline]
+    pub(crate) const fn is_in_use(self) -> bool {
+        self.0 & (LOCK | KIND_MASK << KIND_SHIFT) != 0
+    }
+
     #[inline]
     pub(crate) const fn is_locked(self) -> bool {
         self.0 & LOCK != 0

@@ -76,19 +76,17 @@ impl<'c> Parts<'c> {
         frames: Frames<'c, S>,
         object: Object,
     ) -> Self {
+        if S::WINDOWS {
+            let piece = (space.window.base.granule(object.offset + 1), object.size);
+            return Self::one(piece);
+        }
         let page_len = Space::page_granules::<S>();
         let start = object.offset + 1;
         let room = (page_len - start % page_len) * 4;
         if object.size <= room {
             // The common case: the object lies inside one page.
             let (page, byte) = space.locate(frames, start);
-            let piece = (page.byte::<S>(byte), object.size);
-            return Self {
-                at_hand: [piece, (core::ptr::null_mut(), 0)],
-                count: 1,
-                rest: (0, 0),
-                pool: PhantomData,
-            };
+            return Self::one((page.byte::<S>(byte), object.size));
         }
         let mut at_hand = [(core::ptr::null_mut(), 0); AT_HAND];
         let mut count = 0;
@@ -104,6 +102,16 @@ impl<'c> Parts<'c> {
             at_hand,
             count: count as u32,
             rest,
+            pool: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn one(piece: Piece) -> Self {
+        Self {
+            at_hand: [piece, (core::ptr::null_mut(), 0)],
+            count: 1,
+            rest: (0, 0),
             pool: PhantomData,
         }
     }

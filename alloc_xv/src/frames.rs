@@ -107,10 +107,14 @@ impl<'s, S: PageSource> Frames<'s, S> {
 
     /// Takes a frame and clears it.
     pub(crate) fn take_zeroed(&self) -> Result<FrameId, TakeError> {
-        let frame = self.take(None)?;
-        // SAFETY: just taken, so PAGE_SIZE bytes that are ours alone.
+        self.take(None).inspect(|&frame| self.zero(frame))
+    }
+
+    /// Clears a frame that was just taken.
+    pub(crate) fn zero(&self, frame: FrameId) {
+        // SAFETY: taken by the caller, so PAGE_SIZE bytes that are ours alone; nothing refers
+        // to them yet.
         unsafe { self.source.address(frame).write_bytes(0, S::PAGE_SIZE) };
-        Ok(frame)
     }
 
     /// Gives a frame back. The caller has removed it from every table.
@@ -126,6 +130,27 @@ impl<'s, S: PageSource> Frames<'s, S> {
         Page {
             base: self.source.address(frame),
         }
+    }
+
+    /// Reserves a window; see [`PageSource::WINDOWS`].
+    pub(crate) fn open_window(&self, frames: u32) -> Result<FrameId, TakeError> {
+        self.source
+            .open_window(frames)
+            .map_err(|_| TakeError::OutOfPages)
+    }
+
+    /// Gives a window up.
+    pub(crate) fn close_window(&self, first: FrameId) {
+        self.source.close_window(first);
+    }
+
+    /// The 8-byte entry with number `index` of a table that lies in a window. It may lie in a
+    /// frame that is not taken; then it may only be read, and what it says means nothing.
+    #[inline]
+    pub(crate) fn entry_in_window(&self, base: Page, index: u32) -> &'s AtomicU64 {
+        // SAFETY: 1. the window is as long as the table can be, so the entry lies in it, and all
+        // of it may be read; 2. `base` is page-aligned; 3. as in `entry`.
+        unsafe { &*base.base.add(index as usize * 8).cast::<AtomicU64>() }
     }
 
     /// The 8-byte entry at `byte` of a leaf, shared with every thread that holds a lock on it.
@@ -198,5 +223,81 @@ impl Page {
     pub(crate) fn byte<S: PageSource>(self, byte: usize) -> *mut u8 {
         // SAFETY: the mask keeps the position inside the page.
         unsafe { self.base.add(byte & (S::PAGE_SIZE - 1)) }
+    }
+}
+
+/// A window that holds a whole logical space, by granules. Every offset lies inside it, so a
+/// wrong one reads the wrong word but never leaves it.
+impl Page {
+    /// The word at granule `offset`.
+    #[inline]
+    pub(crate) fn load_at(self, offset: u32) -> u32 {
+        // SAFETY: 1. a window of a space has 2^32 granules of 4 bytes; 2. metadata words are
+        // accessed under the arena's lock only, and no payload reference covers one.
+        unsafe { self.base.cast::<u32>().add(offset as usize).read() }
+    }
+
+    /// Sets the word at granule `offset`.
+    #[inline]
+    pub(crate) fn store_at(self, offset: u32, value: u32) {
+        // SAFETY: as in `load_at`.
+        unsafe { self.base.cast::<u32>().add(offset as usize).write(value) }
+    }
+
+    /// Address of granule `offset`.
+    #[inline]
+    pub(crate) fn granule(self, offset: u32) -> *mut u8 {
+        self.base.wrapping_add(offset as usize * 4)
+    }
+
+    /// Moves `granules` granules to a place that may overlap the old one.
+    pub(crate) fn copy_granules(self, from: u32, to: u32, granules: u32) {
+        let room = u32::MAX - from.max(to);
+        let bytes = granules.min(room) as usize * 4;
+        // SAFETY: both ranges are cut to the window; the caller holds the arena's lock and moves
+        // an object whose entry is not locked into free bytes, so nobody looks at either.
+        unsafe { self.granule(from).copy_to(self.granule(to), bytes) };
+    }
+}
+
+/// A window that may be open: see [`PageSource::WINDOWS`].
+pub(crate) struct Window {
+    /// Where its first frame is; [`Page::NONE`] while it is closed.
+    pub(crate) base: Page,
+    first: u32,
+}
+
+impl Window {
+    pub(crate) const CLOSED: Self = Self {
+        base: Page::NONE,
+        first: 0,
+    };
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        !self.base.base.is_null()
+    }
+
+    /// Takes the frame with number `page` of the window, which is opened if need be, for `pages`.
+    pub(crate) fn take<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        pages: u32,
+        page: u32,
+    ) -> Result<FrameId, TakeError> {
+        if !self.is_open() {
+            let first = frames.open_window(pages)?;
+            self.base = frames.page(first);
+            self.first = first.number();
+        }
+        frames.take(FrameId::new(self.first + page))
+    }
+
+    /// Gives the window up; none of its frames is taken.
+    pub(crate) fn close<S: PageSource>(&mut self, frames: Frames<'_, S>) {
+        if self.is_open() {
+            frames.close_window(FrameId::from_number(self.first));
+            *self = Self::CLOSED;
+        }
     }
 }

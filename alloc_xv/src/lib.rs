@@ -52,7 +52,7 @@
 //! | logical space of an arena | 16 GiB |
 //! | objects of an arena | 2^24 |
 //! | object | 1 byte to 64 KiB |
-//! | arenas | 1 to 256 |
+//! | arenas | 1 to 32 |
 //! | frames of a source | 2^30 |
 //! | page | 4, 16 or 64 KiB |
 

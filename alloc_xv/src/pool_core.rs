@@ -42,8 +42,8 @@ pub(crate) struct Held<'c> {
 
 impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     const ARENAS_IS_SUPPORTED: () = assert!(
-        ARENAS.is_power_of_two() && ARENAS <= 256,
-        "1 to 256 arenas, a power of two"
+        ARENAS.is_power_of_two() && ARENAS <= 32,
+        "1 to 32 arenas, a power of two"
     );
 
     pub(crate) const fn new(source: S) -> Self {

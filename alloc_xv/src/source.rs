@@ -77,13 +77,34 @@ impl core::error::Error for OutOfPages {}
 ///    taker alone.
 /// 2. The address of a frame does not change while it is taken, also when the source is moved.
 /// 3. `PAGE_SIZE` is 4096, 16384 or 65536.
+/// 4. Where [`WINDOWS`](Self::WINDOWS) is set: in a window the address of frame `first + i` is
+///    the address of `first` plus `i * PAGE_SIZE`; all of it may be read at any time (what is
+///    read in a frame that is not taken means nothing); a frame of a window is taken only by
+///    asking for it; and nobody else is given frames of a window until it is closed.
 pub unsafe trait PageSource: Send + Sync {
     /// Bytes in a frame.
     const PAGE_SIZE: usize;
 
+    /// Whether this source has windows: ranges of addresses into which single frames can be put
+    /// at any place. Where an MMU does that, a place in a pool *is* an address, and finding the
+    /// bytes of an object takes no table. Memory is still taken by single frames only.
+    const WINDOWS: bool = false;
+
+    /// Reserves a window of `frames` frames and returns its first frame; takes none.
+    /// Called only where [`WINDOWS`](Self::WINDOWS) is set.
+    fn open_window(&self, frames: u32) -> Result<FrameId, OutOfPages> {
+        let _ = frames;
+        Err(OutOfPages)
+    }
+
+    /// Gives a window up. None of its frames is taken.
+    fn close_window(&self, first: FrameId) {
+        let _ = first;
+    }
+
     /// Takes one frame; its content is unspecified. If `wanted` is free the source should give
     /// that one: neighbouring frames let an object that crosses pages be read in one piece.
-    /// It is a wish, and may be ignored.
+    /// It is a wish, and may be ignored, except in a window: there the frame is given, or none.
     fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages>;
 
     /// Gives a frame back.
@@ -102,6 +123,15 @@ pub unsafe trait PageSource: Send + Sync {
 // SAFETY: everything is passed on to a source that keeps the contract.
 unsafe impl<S: PageSource> PageSource for &S {
     const PAGE_SIZE: usize = S::PAGE_SIZE;
+    const WINDOWS: bool = S::WINDOWS;
+
+    fn open_window(&self, frames: u32) -> Result<FrameId, OutOfPages> {
+        (**self).open_window(frames)
+    }
+
+    fn close_window(&self, first: FrameId) {
+        (**self).close_window(first);
+    }
 
     fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages> {
         (**self).take(wanted)

@@ -31,7 +31,7 @@
 //!
 //! Allocating and freeing touch at most a fixed number of blocks: see [`crate::BLOCKS_TOUCHED_MAX`].
 
-use crate::frames::{Frames, Page, TakeError};
+use crate::frames::{Frames, Page, TakeError, Window};
 use crate::index::{Class, Index, NONE};
 use crate::source::{FrameId, PageSource};
 use crate::tree::Tree;
@@ -75,7 +75,9 @@ impl From<TakeError> for SpaceError {
 /// A granule, and where it is.
 #[derive(Clone, Copy)]
 struct At {
+    /// Its page; the window, if the source has them.
     page: Page,
+    /// Its place in the page.
     byte: usize,
     offset: u32,
 }
@@ -83,11 +85,17 @@ struct At {
 impl At {
     #[inline]
     fn get<S: PageSource>(self) -> u32 {
+        if S::WINDOWS {
+            return self.page.load_at(self.offset);
+        }
         self.page.load::<S>(self.byte)
     }
 
     #[inline]
     fn set<S: PageSource>(self, word: u32) {
+        if S::WINDOWS {
+            return self.page.store_at(self.offset, word);
+        }
         self.page.store::<S>(self.byte, word);
     }
 }
@@ -99,13 +107,15 @@ pub(crate) enum Header {
     Used { owner: u32, prev_free: bool },
 }
 
-pub(crate) type PageTable = Tree<4, 32>;
+pub(crate) type PageTable = Tree<4, 32, false>;
 
 /// See the module's text.
 pub(crate) struct Space {
     pub(crate) table: PageTable,
     pub(crate) index: Index,
-    /// Pages that were looked up last, by the low bits of their numbers: the words that an
+    /// All pages, if the source has windows.
+    pub(crate) window: Window,
+    /// Without windows: pages that were looked up last, by the low bits of their numbers: the words that an
     /// operation touches lie in few pages. A page is forgotten when its frame goes.
     recent: [Cell<(u32, Page)>; RECENT],
     /// Pages from here on were never used, or not since the space shrank.
@@ -131,6 +141,7 @@ impl Space {
         Self {
             table: Tree::new(),
             index: Index::new(),
+            window: Window::CLOSED,
             recent: [const { Cell::new((NONE, Page::NONE)) }; RECENT],
             end: 0,
             backed: 0,
@@ -434,7 +445,7 @@ impl Space {
 
     #[inline]
     fn set_links<S: PageSource>(&self, frames: Frames<'_, S>, at: At, next: u32, prev: u32) {
-        if at.byte + 12 <= S::PAGE_SIZE {
+        if !S::WINDOWS && at.byte + 12 <= S::PAGE_SIZE {
             at.page.store::<S>(at.byte + 4, next);
             at.page.store::<S>(at.byte + 8, prev);
         } else {
@@ -450,7 +461,7 @@ impl Space {
 
     #[inline]
     fn links_at<S: PageSource>(&self, frames: Frames<'_, S>, at: At) -> (u32, u32) {
-        if at.byte + 12 <= S::PAGE_SIZE {
+        if !S::WINDOWS && at.byte + 12 <= S::PAGE_SIZE {
             return (
                 at.page.load::<S>(at.byte + 4),
                 at.page.load::<S>(at.byte + 8),
@@ -480,18 +491,23 @@ impl Space {
     /// The word at `offset`, in a page that has a frame.
     #[inline]
     pub(crate) fn word<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> u32 {
-        let (page, byte) = self.locate(frames, offset);
-        page.load::<S>(byte)
+        self.at(frames, offset).get::<S>()
     }
 
     #[inline]
     fn set_word<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32, value: u32) {
-        let (page, byte) = self.locate(frames, offset);
-        page.store::<S>(byte, value);
+        self.at(frames, offset).set::<S>(value);
     }
 
     #[inline]
     fn at<S: PageSource>(&self, frames: Frames<'_, S>, offset: u32) -> At {
+        if S::WINDOWS {
+            return At {
+                page: self.window.base,
+                byte: 0,
+                offset,
+            };
+        }
         let (page, byte) = self.locate(frames, offset);
         At { page, byte, offset }
     }
@@ -499,6 +515,9 @@ impl Space {
     /// Another granule, which is probably in the same page.
     #[inline]
     fn beside<S: PageSource>(&self, frames: Frames<'_, S>, at: At, offset: u32) -> At {
+        if S::WINDOWS {
+            return At { offset, ..at };
+        }
         let byte = at
             .byte
             .wrapping_add((offset.wrapping_sub(at.offset) as i32 as isize * 4) as usize);
@@ -512,7 +531,7 @@ impl Space {
         self.at(frames, offset)
     }
 
-    /// Page and byte of a granule, in a page that has a frame.
+    /// Page and byte of a granule, in a page that has a frame. Without windows.
     #[inline]
     pub(crate) fn locate<S: PageSource>(
         &self,
@@ -550,7 +569,7 @@ impl Space {
     /// Whether the page has a frame.
     #[inline]
     pub(crate) fn is_backed<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> bool {
-        if self.recent[page as usize % RECENT].get().0 == page {
+        if !S::WINDOWS && self.recent[page as usize % RECENT].get().0 == page {
             return true;
         }
         self.table_entry(frames, page) & BACKED != 0

@@ -5,7 +5,7 @@ mod failures;
 mod model;
 mod threads;
 
-use crate::{PageSource, RegionSource};
+use crate::{MmapSource, PageSource, RegionSource};
 use std::vec;
 use std::vec::Vec;
 
@@ -53,20 +53,55 @@ pub(crate) fn pattern(seed: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Runs a function of a page size for every page size.
-macro_rules! for_page_sizes {
+/// A configuration that the suite runs in: a kind of source and its page size.
+pub(crate) trait Place {
+    type Source: PageSource;
+    const PAGE: usize = Self::Source::PAGE_SIZE;
+    /// A source of `pages` pages.
+    fn source(pages: usize) -> Self::Source;
+}
+
+/// Pages anywhere, behind the page table.
+pub(crate) struct Scattered<const PAGE: usize>;
+
+impl<const PAGE: usize> Place for Scattered<PAGE> {
+    type Source = RegionSource<PAGE>;
+    fn source(pages: usize) -> Self::Source {
+        region(pages)
+    }
+}
+
+/// Pages in windows.
+pub(crate) struct Windowed<const PAGE: usize>;
+
+impl<const PAGE: usize> Place for Windowed<PAGE> {
+    type Source = MmapSource<PAGE>;
+    fn source(pages: usize) -> Self::Source {
+        MmapSource::new(pages * PAGE).expect("address space")
+    }
+}
+
+/// Runs a function of a [`Place`] for every page size and kind of source.
+macro_rules! for_places {
     ($($name:ident => $function:ident;)*) => {
         $(mod $name {
+            use crate::tests::{Scattered, Windowed};
             #[test]
-            fn page_4k() { super::$function::<4096>() }
+            fn page_4k() { super::$function::<Scattered<4096>>() }
             #[test]
-            fn page_16k() { super::$function::<16384>() }
+            fn page_16k() { super::$function::<Scattered<16384>>() }
             #[test]
-            fn page_64k() { super::$function::<65536>() }
+            fn page_64k() { super::$function::<Scattered<65536>>() }
+            #[test]
+            fn windows_4k() { super::$function::<Windowed<4096>>() }
+            #[test]
+            fn windows_16k() { super::$function::<Windowed<16384>>() }
+            #[test]
+            fn windows_64k() { super::$function::<Windowed<65536>>() }
         })*
     };
 }
-pub(crate) use for_page_sizes;
+pub(crate) use for_places;
 
 #[test]
 fn a_region_source_clears_what_it_gets_back() {

@@ -14,9 +14,10 @@
 //! entries; so a free entry is found, and a leaf that became empty is given back, without a
 //! search. All words are zero in a new page and zero means "nothing" everywhere.
 
-use crate::frames::{Frames, Page, TakeError};
+use crate::frames::{Frames, Page, TakeError, Window};
 use crate::source::{FrameId, PageSource};
 use core::cell::Cell;
+use core::sync::atomic::AtomicU64;
 
 const RECORD_BYTES: usize = 32;
 const FRAME: usize = 0;
@@ -49,10 +50,13 @@ pub(crate) enum Which {
     Retired,
 }
 
-/// See the module's text. `ENTRY` is the size of an entry in bytes.
-pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize> {
+/// See the module's text. `ENTRY` is the size of an entry in bytes; the leaves of a `WINDOWED`
+/// tree lie in a window, where the source has them.
+pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> {
     /// Frame number + 1 of each directory.
     root: [u32; ROOT],
+    /// All leaves, if the tree is `WINDOWED` and the source has windows.
+    window: Window,
     lists: [List; 2],
     /// The leaf that was looked up last (plus one) and its frame: most lookups of an operation
     /// go to the same leaf. Forgotten when that leaf goes.
@@ -68,10 +72,11 @@ pub(crate) struct Place {
     pub(crate) byte: usize,
 }
 
-impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
+impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, ROOT, WINDOWED> {
     pub(crate) const fn new() -> Self {
         Self {
             root: [0; ROOT],
+            window: Window::CLOSED,
             lists: [List { head: 0, tail: 0 }; 2],
             recent: Cell::new((0, Page::NONE)),
             pages: 0,
@@ -248,8 +253,9 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
             self.root[dir] = frames.take_zeroed()?.number() + 1;
             self.pages += 1;
         }
-        match frames.take_zeroed() {
+        match self.take_leaf(frames, leaf) {
             Ok(frame) => {
+                frames.zero(frame);
                 self.pages += 1;
                 self.set(frames, leaf, FRAME, frame.number() + 1);
                 self.set(frames, leaf, LIVE, 0);
@@ -263,6 +269,30 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
                 Err(error)
             }
         }
+    }
+
+    fn take_leaf<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+    ) -> Result<FrameId, TakeError> {
+        if S::WINDOWS && WINDOWED {
+            return self.window.take(frames, Self::leaves_max::<S>(), leaf);
+        }
+        frames.take(None)
+    }
+
+    /// The entry, where leaves lie in a window that is open. Its leaf may not exist: then it may
+    /// only be read, and what it says means nothing.
+    #[inline]
+    pub(crate) fn peek<'s, S: PageSource>(
+        &self,
+        frames: Frames<'s, S>,
+        index: u32,
+    ) -> Option<&'s AtomicU64> {
+        let inside = u64::from(index) < Self::capacity::<S>();
+        (S::WINDOWS && WINDOWED && inside && self.window.is_open())
+            .then(|| frames.entry_in_window(self.window.base, index))
     }
 
     /// Gives a leaf's page back. With `forget` its record goes too, and with the last record
@@ -298,6 +328,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
             }
         }
         self.lists = [List::default(); 2];
+        self.window.close(frames);
     }
 
     fn drop_dir<S: PageSource>(&mut self, frames: Frames<'_, S>, dir: usize) {

@@ -9,6 +9,15 @@ macro_rules! pass_on {
         // SAFETY: frames and addresses are those of `inner`, which keeps the contract.
         unsafe impl<S: PageSource> PageSource for $name<S> {
             const PAGE_SIZE: usize = S::PAGE_SIZE;
+            const WINDOWS: bool = S::WINDOWS;
+
+            fn open_window(&self, frames: u32) -> Result<FrameId, OutOfPages> {
+                self.inner.open_window(frames)
+            }
+
+            fn close_window(&self, first: FrameId) {
+                self.inner.close_window(first);
+            }
 
             fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages> {
                 self.admit()?;

@@ -92,23 +92,7 @@ impl Space {
         if before + page_len + after < granules {
             return Ok(None);
         }
-        let new_leaf = self.table.leaf_frame(frames, leaf).is_none();
-        if new_leaf {
-            self.table.add_leaf(frames, leaf)?;
-            self.thread_holes(frames, leaf);
-        }
-        let wanted = self.next_frame(frames, page);
-        let frame = match frames.take(wanted) {
-            Ok(frame) => frame,
-            Err(error) => {
-                if new_leaf {
-                    self.table.drop_leaf(frames, leaf, false);
-                }
-                return Err(error.into());
-            }
-        };
-        self.take_hole(frames, page);
-        self.set_backed(frames, page, frame);
+        self.back_hole(frames, page)?;
         let start = page * page_len;
         if before > 0 {
             self.unlink(frames, start - before, before);
@@ -159,7 +143,7 @@ impl Space {
         if new_leaf {
             self.table.add_leaf(frames, leaf)?;
         }
-        match frames.take(self.next_frame(frames, page)) {
+        match self.take_frame(frames, page) {
             Ok(frame) => {
                 self.end += 1;
                 self.set_backed(frames, page, frame);
@@ -186,7 +170,7 @@ impl Space {
             self.table.add_leaf(frames, leaf)?;
             self.thread_holes(frames, leaf);
         }
-        match frames.take(self.next_frame(frames, page)) {
+        match self.take_frame(frames, page) {
             Ok(frame) => {
                 self.take_hole(frames, page);
                 self.set_backed(frames, page, frame);
@@ -209,9 +193,11 @@ impl Space {
         let leaf_len = PageTable::leaf_len::<S>();
         let leaf = page / leaf_len;
         self.set_table_entry(frames, page, 0);
-        let recent = &self.recent[page as usize % RECENT];
-        if recent.get().0 == page {
-            recent.set((NONE, Page::NONE));
+        if !S::WINDOWS {
+            let recent = &self.recent[page as usize % RECENT];
+            if recent.get().0 == page {
+                recent.set((NONE, Page::NONE));
+            }
         }
         frames.give_back(frame);
         self.backed -= 1;
@@ -246,6 +232,18 @@ impl Space {
         self.table
             .add_live(frames, page / PageTable::leaf_len::<S>());
         self.backed += 1;
+    }
+
+    /// Takes a frame for a page.
+    fn take_frame<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        page: u32,
+    ) -> Result<FrameId, TakeError> {
+        if S::WINDOWS {
+            return self.window.take(frames, Self::pages_max::<S>() + 1, page);
+        }
+        frames.take(self.next_frame(frames, page))
     }
 
     /// The frame after that of the page before: there the two would be one piece of memory.

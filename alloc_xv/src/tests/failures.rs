@@ -1,16 +1,16 @@
 //! Whatever step of an operation gets no page, pool and slots are as they were.
 
-use super::{Rng, for_page_sizes, pattern, region};
+use super::{Place, Rng, for_places, pattern, region};
 use crate::{AllocError, Failing, Limited, Pool, SlotState, Slots};
 use std::vec::Vec;
 
-for_page_sizes! {
+for_places! {
     every_step => every_failing_step_leaves_no_trace;
     objects => sizes_at_the_edges;
 }
 
-fn every_failing_step_leaves_no_trace<const PAGE: usize>() {
-    let slots: Slots<_> = Slots::new(Failing::new(region::<PAGE>(400)));
+fn every_failing_step_leaves_no_trace<P: Place>() {
+    let slots: Slots<_> = Slots::new(Failing::new(P::source(400)));
     slots.set_inline_moves(0);
     let mut rng = Rng(11);
     let mut sizes = [0usize; 300];
@@ -69,8 +69,8 @@ fn assert_old<S: crate::PageSource>(slots: &Slots<S>, key: u64, size: usize) {
     }
 }
 
-fn sizes_at_the_edges<const PAGE: usize>() {
-    let slots: Slots<_> = Slots::new(region::<PAGE>(200));
+fn sizes_at_the_edges<P: Place>() {
+    let slots: Slots<_> = Slots::new(P::source(200));
     let max = crate::OBJECT_MAX + crate::TRAILER_MAX;
     for (key, size) in [1, 2, 3, 4, 5, 4091, 4092, 4093, 4096, 65535, 65536, max]
         .into_iter()
@@ -105,7 +105,7 @@ fn sizes_at_the_edges<const PAGE: usize>() {
     ));
     assert_old(&slots, 0, 1);
 
-    let pool: Pool<_> = Pool::new(region::<PAGE>(100));
+    let pool: Pool<_> = Pool::new(P::source(100));
     assert!(matches!(pool.alloc(0), Err(AllocError::BadSize { .. })));
     assert!(matches!(pool.alloc(65537), Err(AllocError::BadSize { .. })));
     assert!(matches!(

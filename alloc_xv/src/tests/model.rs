@@ -1,12 +1,12 @@
 //! Pool and slots beside a plain map, through random operations with compaction in between.
 
-use super::{Rng, for_page_sizes, pattern, region};
+use super::{Place, Rng, for_places, pattern, region};
 use crate::{AccessError, Handle, Pool, SlotState, Slots, VALUE_MAX};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-for_page_sizes! {
+for_places! {
     slots_random => slots_against_a_map;
     pool_random => pool_against_a_map;
     drained => an_emptied_pool_has_no_page;
@@ -20,15 +20,15 @@ enum Content {
     Object { seed: u64, size: usize, tag: u16 },
 }
 
-struct Checked<const PAGE: usize> {
-    slots: Slots<crate::RegionSource<PAGE>, spin::Mutex<()>, 2>,
+struct Checked<P: Place> {
+    slots: Slots<P::Source, spin::Mutex<()>, 2>,
     map: BTreeMap<u64, Content>,
 }
 
-impl<const PAGE: usize> Checked<PAGE> {
+impl<P: Place> Checked<P> {
     fn new(pages: usize) -> Self {
         Self {
-            slots: Slots::new(region::<PAGE>(pages)),
+            slots: Slots::new(P::source(pages)),
             map: BTreeMap::new(),
         }
     }
@@ -80,9 +80,9 @@ impl<const PAGE: usize> Checked<PAGE> {
     }
 }
 
-fn slots_against_a_map<const PAGE: usize>() {
-    let mut checked = Checked::<PAGE>::new(400);
-    let mut rng = Rng(PAGE as u64);
+fn slots_against_a_map<P: Place>() {
+    let mut checked = Checked::<P>::new(400);
+    let mut rng = Rng(P::PAGE as u64);
     checked.slots.set_inline_moves(0);
     for step in 0..6000u64 {
         let key = rng.below(700) as u64 * if step % 3 == 0 { 97 } else { 1 };
@@ -94,7 +94,7 @@ fn slots_against_a_map<const PAGE: usize>() {
                 match checked.slots.set_value(key, value) {
                     Ok(old) => {
                         let before = checked.map.insert(key, Content::Value(value));
-                        assert_eq!(old, Checked::<PAGE>::state(before.as_ref()));
+                        assert_eq!(old, Checked::<P>::state(before.as_ref()));
                     }
                     Err(error) => assert_eq!(error, crate::AllocError::OutOfPages),
                 }
@@ -119,8 +119,8 @@ fn slots_against_a_map<const PAGE: usize>() {
     checked.slots.check().unwrap();
 }
 
-fn pool_against_a_map<const PAGE: usize>() {
-    let pool: Pool<_, spin::Mutex<()>, 2> = Pool::new(region::<PAGE>(400));
+fn pool_against_a_map<P: Place>() {
+    let pool: Pool<_, spin::Mutex<()>, 2> = Pool::new(P::source(400));
     let mut live: Vec<(Handle, u64, usize)> = Vec::new();
     let mut stale: Vec<Handle> = Vec::new();
     let mut rng = Rng(17);
@@ -167,8 +167,8 @@ fn pool_against_a_map<const PAGE: usize>() {
     assert!(pool.pages_used() <= 2, "{}", pool.pages_used());
 }
 
-fn an_emptied_pool_has_no_page<const PAGE: usize>() {
-    let slots: Slots<_> = Slots::new(region::<PAGE>(300));
+fn an_emptied_pool_has_no_page<P: Place>() {
+    let slots: Slots<_> = Slots::new(P::source(300));
     let mut rng = Rng(3);
     for round in 0..3 {
         for key in 0..300 {
@@ -189,11 +189,11 @@ fn an_emptied_pool_has_no_page<const PAGE: usize>() {
     }
 }
 
-fn compaction_leaves_no_gap<const PAGE: usize>() {
-    let slots: Slots<_> = Slots::new(region::<PAGE>(1200));
+fn compaction_leaves_no_gap<P: Place>() {
+    let slots: Slots<_> = Slots::new(P::source(1200));
     slots.set_inline_moves(0);
     let mut rng = Rng(5);
-    let sizes: Vec<usize> = (0..1500).map(|_| 30 + rng.below(PAGE / 2)).collect();
+    let sizes: Vec<usize> = (0..1500).map(|_| 30 + rng.below(P::PAGE / 2)).collect();
     for (key, &size) in sizes.iter().enumerate() {
         slots
             .store(key as u64, 0, &[&pattern(key as u64, size)])
@@ -213,7 +213,7 @@ fn compaction_leaves_no_gap<const PAGE: usize>() {
     slots.check().unwrap();
     let after = slots.stats();
     assert_eq!(before.payload_bytes, after.payload_bytes);
-    assert_eq!(after.data_pages, after.block_bytes.div_ceil(PAGE as u64));
+    assert_eq!(after.data_pages, after.block_bytes.div_ceil(P::PAGE as u64));
     for key in 0..1500u64 {
         if let Some(slot) = slots.get(key).unwrap() {
             assert_eq!(slot.fragments().concat(), pattern(key, sizes[key as usize]));
@@ -223,12 +223,12 @@ fn compaction_leaves_no_gap<const PAGE: usize>() {
 }
 
 /// Nothing is called but `clear`; the pool packs itself while it is freed from.
-fn frees_alone_bring_the_pool_to_its_target<const PAGE: usize>() {
-    let slots: Slots<_> = Slots::new(region::<PAGE>(1200));
+fn frees_alone_bring_the_pool_to_its_target<P: Place>() {
+    let slots: Slots<_> = Slots::new(P::source(1200));
     let mut rng = Rng(6);
     for key in 0..1800 {
         slots
-            .store(key, 0, &[&pattern(key, 30 + rng.below(PAGE / 2))])
+            .store(key, 0, &[&pattern(key, 30 + rng.below(P::PAGE / 2))])
             .unwrap();
     }
     for key in 0..1800 {
@@ -239,7 +239,7 @@ fn frees_alone_bring_the_pool_to_its_target<const PAGE: usize>() {
     slots.check().unwrap();
     let stats = slots.stats();
     assert!(
-        stats.data_pages * PAGE as u64 * 100 < stats.block_bytes * 130,
+        stats.data_pages * P::PAGE as u64 * 100 < stats.block_bytes * 130,
         "{stats:?}"
     );
 }

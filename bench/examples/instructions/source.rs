@@ -11,6 +11,15 @@ pub(crate) struct Apart(pub(crate) MmapSource);
 // SAFETY: everything is passed on to a source that keeps the contract.
 unsafe impl PageSource for Apart {
     const PAGE_SIZE: usize = <MmapSource as PageSource>::PAGE_SIZE;
+    const WINDOWS: bool = <MmapSource as PageSource>::WINDOWS;
+
+    fn open_window(&self, frames: u32) -> Result<FrameId, OutOfPages> {
+        self.0.open_window(frames)
+    }
+
+    fn close_window(&self, first: FrameId) {
+        self.0.close_window(first);
+    }
 
     #[inline(never)]
     fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages> {

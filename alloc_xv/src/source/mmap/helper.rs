@@ -1,6 +1,6 @@
 //! The thread that backs frames ahead of a growing source.
 
-use super::Frames;
+use super::Shared;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -12,12 +12,12 @@ pub(super) struct Helper {
 }
 
 impl Helper {
-    pub(super) fn spawn<const PAGE: usize>(frames: &Arc<Frames<PAGE>>) -> std::io::Result<Self> {
+    pub(super) fn spawn<const PAGE: usize>(shared: &Arc<Shared<PAGE>>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (flag, frames) = (Arc::clone(&stop), Arc::clone(frames));
+        let (flag, shared) = (Arc::clone(&stop), Arc::clone(shared));
         let work = move || {
             while !flag.load(Ordering::Acquire) {
-                frames.back_ahead();
+                shared.back_ahead();
                 thread::park();
             }
         };

@@ -1,0 +1,305 @@
+//! A range of frames: one mapping, and which frames of it are taken.
+
+use super::mapping::{Base, Mapping, MmapError, os_page_size};
+use super::{CHUNK_BYTES, FrameMap, OutOfPages};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Most frames in one batch of either kind.
+const BATCH_MAX: usize = 64;
+/// A batch is at most this share of the frames that are taken.
+const BATCH_SHARE: usize = 64;
+/// Frames backed ahead at least, so that a small pool does not fault on each one.
+const AHEAD_MIN: usize = 4;
+/// A range of which this much is taken grows in chunks.
+const CHUNKS_FROM_BYTES: usize = CHUNK_BYTES / 2;
+
+/// See the module's text; frames are counted from the start of the range.
+pub(super) struct Area<const PAGE: usize> {
+    map: Mapping,
+    in_chunks: bool,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    taken_map: FrameMap<'static>,
+    /// The storage of `taken_map`; dropped after it.
+    map_storage: Mapping,
+    pub(super) taken: usize,
+    /// No frame from here on was ever taken.
+    fresh: usize,
+    /// Frames below were backed once.
+    populated: usize,
+    /// The most frames taken since what was backed ahead was last dropped.
+    taken_populated: usize,
+    /// The helper was asked to back the next chunk and has not come to it yet.
+    asked: bool,
+    /// Frames given back and perhaps still resident; some may be taken again.
+    stash: [u32; BATCH_MAX],
+    stash_len: usize,
+}
+
+impl<const PAGE: usize> Area<PAGE> {
+    /// Reserves addresses for `frames` frames. `in_chunks`: for data, which grows by much.
+    pub(super) fn new(frames: usize, in_chunks: bool) -> Result<Self, MmapError> {
+        let bytes = frames.saturating_mul(PAGE);
+        let map = Mapping::new(bytes, CHUNK_BYTES)?;
+        // SAFETY: the advice drops no content. Huge pages made by the system itself would bring
+        // back memory that was given back; where the kernel has none, refusing is fine.
+        unsafe { map.advise(0, map.bytes, libc::MADV_NOHUGEPAGE) };
+        let words = FrameMap::words_needed(frames);
+        let storage = Mapping::new(words * 8, os_page_size())?;
+        // SAFETY: fresh zeroed memory of `words` words, page-aligned, used through this slice
+        // alone; it is stored beside its mapping and dropped before it.
+        let slice =
+            unsafe { core::slice::from_raw_parts_mut(storage.base.as_ptr().cast::<u64>(), words) };
+        let taken_map =
+            FrameMap::new(slice, frames).ok_or(MmapError::BadCapacity { bytes, max: 0 })?;
+        let state = State {
+            taken_map,
+            map_storage: storage,
+            taken: 0,
+            fresh: 0,
+            populated: 0,
+            taken_populated: 0,
+            asked: false,
+            stash: [0; BATCH_MAX],
+            stash_len: 0,
+        };
+        Ok(Self {
+            map,
+            in_chunks,
+            state: Mutex::new(state),
+        })
+    }
+
+    pub(super) fn start(&self) -> Base {
+        self.map.start()
+    }
+
+    /// Takes a frame: that of the `wish` if it is free, else any.
+    /// The second value: it is time for the helper.
+    pub(super) fn take_any(&self, wish: Option<usize>) -> Result<(usize, bool), OutOfPages> {
+        let mut guard = self.state();
+        let frame = guard.choose(wish).ok_or(OutOfPages)?;
+        Ok((frame, self.take_chosen(&mut guard, frame)))
+    }
+
+    /// Takes this frame, or none.
+    pub(super) fn take_exactly(&self, frame: usize) -> Result<(usize, bool), OutOfPages> {
+        let mut guard = self.state();
+        if guard.taken_map.is_taken(frame) {
+            return Err(OutOfPages);
+        }
+        if frame > guard.fresh {
+            // Frames that are passed over are not backed.
+            guard.populated = guard.populated.max(frame);
+        }
+        Ok((frame, self.take_chosen(&mut guard, frame)))
+    }
+
+    #[inline]
+    fn take_chosen(&self, state: &mut State, frame: usize) -> bool {
+        if frame >= state.populated {
+            self.populate(state, frame);
+        }
+        state.taken_map.set_taken(frame);
+        state.taken += 1;
+        if frame < state.fresh {
+            return false;
+        }
+        state.fresh = frame + 1;
+        let ask = !state.asked && self.runs_short(state);
+        state.asked |= ask;
+        ask
+    }
+
+    /// Takes a frame back.
+    pub(super) fn give_back(&self, frame: usize) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let was_taken = state.taken_map.set_free(frame);
+        debug_assert!(was_taken, "frame {frame} given back twice");
+        state.taken -= usize::from(was_taken);
+        state.stash[state.stash_len] = frame as u32;
+        state.stash_len += 1;
+        if state.stash_len >= BATCH_MAX.min(state.taken / BATCH_SHARE).max(1) {
+            self.flush(state);
+        }
+    }
+
+    /// Bytes that are resident, asked from the kernel (`mincore`).
+    pub(super) fn resident_bytes(&self) -> usize {
+        let os_page = os_page_size();
+        let state = self.state();
+        let map = &self.map;
+        let bytes = (state.populated.max(state.fresh) * PAGE).min(map.bytes);
+        let mut resident = 0;
+        let mut flags = [0u8; 4096];
+        let step = flags.len() * os_page;
+        for start in (0..bytes).step_by(step) {
+            let len = step.min(bytes - start);
+            // SAFETY: the range lies in our mapping and `flags` has a byte for each OS page.
+            let ok = unsafe {
+                libc::mincore(
+                    map.base.as_ptr().add(start).cast(),
+                    len,
+                    flags.as_mut_ptr().cast(),
+                )
+            } == 0;
+            if ok {
+                resident += flags[..len.div_ceil(os_page)]
+                    .iter()
+                    .filter(|&&flag| flag & 1 != 0)
+                    .count();
+            }
+        }
+        resident * os_page
+    }
+
+    /// Bytes of the map of taken frames.
+    pub(super) fn overhead_bytes(&self) -> usize {
+        (self.state().fresh / 8).next_multiple_of(os_page_size())
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Every update leaves the state whole, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Backs the next fresh frames, up to and including `frame`.
+    fn populate(&self, state: &mut State, frame: usize) {
+        while state.populated <= frame {
+            let start = state.populated;
+            let boundary = (start + 1).next_multiple_of(CHUNK_BYTES / PAGE);
+            let big = self.grows_in_chunks(state) && start.is_multiple_of(CHUNK_BYTES / PAGE);
+            let batch = (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX);
+            let end = if big {
+                boundary
+            } else {
+                (frame + batch).min(boundary)
+            };
+            let end = end.min(state.taken_map.frames());
+            self.back(start, end, big);
+            state.populated = end;
+        }
+        state.taken_populated = state.taken_populated.max(state.taken);
+    }
+
+    /// Backs frames that nobody has dropped content into, as a huge page if `big`.
+    fn back(&self, start: usize, end: usize, big: bool) {
+        let (from, bytes) = (start * PAGE, (end - start) * PAGE);
+        // SAFETY: no advice drops content. If the kernel does not know one (before 5.14) or is
+        // out of memory, the frames are faulted in on use.
+        unsafe {
+            if big {
+                self.map.advise(from, bytes, libc::MADV_HUGEPAGE);
+            }
+            self.map.advise(from, bytes, libc::MADV_POPULATE_WRITE);
+            if big {
+                self.map.advise(from, bytes, libc::MADV_NOHUGEPAGE);
+            }
+        }
+    }
+
+    /// Backs the next chunk, if it is time for it. The system calls are made without the lock;
+    /// should the frames have been backed or given up by somebody else meanwhile, what nobody
+    /// accounts for is dropped again.
+    pub(super) fn back_ahead(&self) {
+        let chunk = CHUNK_BYTES / PAGE;
+        let (start, end) = {
+            let mut state = self.state();
+            if !core::mem::take(&mut state.asked) {
+                return;
+            }
+            let end = state.populated + chunk;
+            if !self.runs_short(&state)
+                || !state.populated.is_multiple_of(chunk)
+                || end > state.taken_map.frames()
+            {
+                return;
+            }
+            (state.populated, end)
+        };
+        self.back(start, end, true);
+        let mut state = self.state();
+        if state.populated == start && state.taken > 0 {
+            state.populated = end;
+            state.taken_populated = state.taken_populated.max(state.taken);
+        } else {
+            self.drop_run(Some((start.max(state.populated), end)));
+        }
+    }
+
+    /// Returns to the system what is free but may be resident.
+    fn flush(&self, state: &mut State) {
+        let len = core::mem::take(&mut state.stash_len);
+        let mut stash = state.stash;
+        let noted = &mut stash[..len];
+        noted.sort_unstable();
+        let mut run: Option<(usize, usize)> = None;
+        for &frame in noted.iter() {
+            let frame = frame as usize;
+            match run {
+                Some((_, end)) if frame < end => continue,
+                _ if state.taken_map.is_taken(frame) => continue,
+                Some((start, end)) if frame == end => run = Some((start, frame + 1)),
+                _ => {
+                    self.drop_run(run);
+                    run = Some((frame, frame + 1));
+                }
+            }
+        }
+        self.drop_run(run);
+        // What was backed ahead goes once the pool shrinks; while it only breathes, it stays.
+        if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
+            self.drop_run(Some((state.fresh, state.populated)));
+            state.populated = state.fresh;
+            state.taken_populated = state.taken;
+        }
+        if state.taken == 0 {
+            state.fresh = 0;
+            state.populated = 0;
+            let storage = &state.map_storage;
+            // SAFETY: every frame is free, so the map is all zero, which is also what dropped
+            // pages read as.
+            unsafe { storage.advise(0, storage.bytes, libc::MADV_DONTNEED) };
+        }
+    }
+
+    fn drop_run(&self, run: Option<(usize, usize)>) {
+        if let Some((start, end)) = run.filter(|&(start, end)| start < end) {
+            // SAFETY: the frames are free, and stay so under the state's lock.
+            unsafe {
+                self.map
+                    .advise(start * PAGE, (end - start) * PAGE, libc::MADV_DONTNEED)
+            };
+        }
+    }
+
+    fn grows_in_chunks(&self, state: &State) -> bool {
+        self.in_chunks && state.taken * PAGE >= CHUNKS_FROM_BYTES
+    }
+
+    /// Whether less than a chunk is backed ahead of a range that grows in chunks.
+    fn runs_short(&self, state: &State) -> bool {
+        self.grows_in_chunks(state)
+            && state.populated.saturating_sub(state.fresh) * PAGE < CHUNK_BYTES
+    }
+}
+
+impl State {
+    /// A free frame: the wanted one, else one that is still resident, else the lowest.
+    fn choose(&mut self, wanted: Option<usize>) -> Option<usize> {
+        if let Some(frame) = wanted.filter(|&f| f <= self.fresh && !self.taken_map.is_taken(f)) {
+            return Some(frame);
+        }
+        while self.stash_len > 0 {
+            self.stash_len -= 1;
+            let frame = self.stash[self.stash_len] as usize;
+            if !self.taken_map.is_taken(frame) {
+                return Some(frame);
+            }
+        }
+        self.taken_map.lowest_free()
+    }
+}
