@@ -4,11 +4,11 @@ use crate::entry::{self, Meaning, Object, Word, block_granules};
 use crate::frames::{Frames, TakeError};
 use crate::source::PageSource;
 use crate::space::{Space, SpaceError};
-use crate::tree::{Place, Tree, Which};
+use crate::tree::{Place, Record, Tree, Which};
 use core::sync::atomic::AtomicU64;
 
 /// The entry table of an arena: 2^24 entries with 4 KiB pages.
-pub(crate) type EntryTable = Tree<8, 256, true>;
+pub(crate) type EntryTable = Tree<8, 256>;
 
 /// Generations of an entry: 1 to this, then the entry is not used again.
 pub(crate) const GENERATION_MAX: u16 = entry::TAG_MAX;
@@ -64,8 +64,9 @@ impl Arena {
         frames: Frames<'s, S>,
         index: u32,
     ) -> Option<&'s AtomicU64> {
-        if let Some(cell) = self.entries.peek(frames, index) {
+        if let Some(Place { leaf, byte }) = self.entries.peek::<S>(index) {
             // What is in use or held says so, and its leaf exists.
+            let cell = frames.entry(leaf, byte);
             if entry::read(cell).is_in_use() {
                 return Some(cell);
             }
@@ -167,30 +168,37 @@ impl Arena {
 
 /// Entries of a handle pool: taken from a free list, with a generation each.
 impl Arena {
-    /// Takes a free entry and returns its number and generation. It reads as nothing until
-    /// [`replace`](Self::replace). On failure nothing has changed.
-    pub(crate) fn take_index<S: PageSource>(
+    /// Takes a free entry, which reads as nothing until its owner fills it, and is not counted
+    /// until then. On failure nothing has changed.
+    pub(crate) fn take_index<'s, S: PageSource>(
         &mut self,
-        frames: Frames<'_, S>,
-    ) -> Result<(u32, u16), IndexError> {
+        frames: Frames<'s, S>,
+    ) -> Result<Vacancy<'s>, IndexError> {
         let leaf_len = EntryTable::leaf_len::<S>();
         let leaf = match self.entries.first(Which::Free) {
             Some(leaf) => leaf,
             None => self.next_leaf(frames)?,
         };
-        let frame = match self.entries.leaf_frame(frames, leaf) {
+        let Some(record) = self.entries.record(frames, leaf) else {
+            return Err(IndexError::Full);
+        };
+        let frame = match record.frame::<S>() {
             Some(frame) => frame,
             None => self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?,
         };
-        let within = self.entries.first_free(frames, leaf).unwrap_or(0);
+        let within = record.first_free::<S>().saturating_sub(1);
         let cell = frames.entry(frames.page(frame), within as usize * 8);
         let (next, generation) = entry::read(cell).vacant_parts();
-        self.entries
-            .set_first_free(frames, leaf, next.checked_sub(1));
+        record.set_first_free::<S>(next);
         if next == 0 {
             self.entries.unlink(frames, leaf, Which::Free);
         }
-        Ok((leaf * leaf_len + within, generation))
+        Ok(Vacancy {
+            index: leaf * leaf_len + within,
+            generation,
+            cell,
+            record,
+        })
     }
 
     /// Takes back an entry whose object is gone; the next one there gets `generation`.
@@ -198,31 +206,27 @@ impl Arena {
         &mut self,
         frames: Frames<'_, S>,
         index: u32,
+        cell: &AtomicU64,
         generation: u16,
     ) {
         let leaf_len = EntryTable::leaf_len::<S>();
         let leaf = index / leaf_len;
-        let Some(cell) = self.entry(frames, index) else {
+        let Some(record) = self.entries.record(frames, leaf) else {
             return;
         };
-        let oldest = self
-            .entries
-            .generation(frames, leaf)
-            .max(u32::from(generation));
-        self.entries.set_generation(frames, leaf, oldest);
+        if u32::from(generation) > record.generation::<S>() {
+            record.set_generation::<S>(u32::from(generation));
+        }
         if generation <= GENERATION_MAX && generation > 0 {
-            let next = self
-                .entries
-                .first_free(frames, leaf)
-                .map_or(0, |next| next + 1);
-            entry::set_unlocked(cell, Word::vacant(next, generation));
-            self.entries
-                .set_first_free(frames, leaf, Some(index % leaf_len));
-            self.entries.link(frames, leaf, Which::Free, true);
+            entry::set_unlocked(cell, Word::vacant(record.first_free::<S>(), generation));
+            record.set_first_free::<S>(index % leaf_len + 1);
+            if !record.is_listed::<S>() {
+                self.entries.link(frames, leaf, Which::Free, true);
+            }
         } else {
             entry::set_unlocked(cell, Word::vacant(0, 0));
         }
-        if self.entries.remove_live(frames, leaf) == 0 {
+        if record.remove_live::<S>() == 0 {
             self.retire_leaf(frames, leaf);
         }
     }
@@ -278,6 +282,14 @@ impl Arena {
         self.entries.set_first_free(frames, leaf, Some(0));
         Ok(frame)
     }
+}
+
+/// An entry of a handle pool that was taken.
+pub(crate) struct Vacancy<'s> {
+    pub(crate) index: u32,
+    pub(crate) generation: u16,
+    pub(crate) cell: &'s AtomicU64,
+    pub(crate) record: Record,
 }
 
 /// Why there is no free entry.

@@ -105,11 +105,6 @@ impl<'s, S: PageSource> Frames<'s, S> {
         }
     }
 
-    /// Takes a frame and clears it.
-    pub(crate) fn take_zeroed(&self) -> Result<FrameId, TakeError> {
-        self.take(None).inspect(|&frame| self.zero(frame))
-    }
-
     /// Clears a frame that was just taken.
     pub(crate) fn zero(&self, frame: FrameId) {
         // SAFETY: taken by the caller, so PAGE_SIZE bytes that are ours alone; nothing refers
@@ -144,20 +139,12 @@ impl<'s, S: PageSource> Frames<'s, S> {
         self.source.close_window(first);
     }
 
-    /// The 8-byte entry with number `index` of a table that lies in a window. It may lie in a
-    /// frame that is not taken; then it may only be read, and what it says means nothing.
-    #[inline]
-    pub(crate) fn entry_in_window(&self, base: Page, index: u32) -> &'s AtomicU64 {
-        // SAFETY: 1. the window is as long as the table can be, so the entry lies in it, and all
-        // of it may be read; 2. `base` is page-aligned; 3. as in `entry`.
-        unsafe { &*base.base.add(index as usize * 8).cast::<AtomicU64>() }
-    }
-
     /// The 8-byte entry at `byte` of a leaf, shared with every thread that holds a lock on it.
     #[inline]
     pub(crate) fn entry(&self, leaf: Page, byte: usize) -> &'s AtomicU64 {
         // SAFETY: 1. the frame is taken, and a leaf of entries is given back only when none of
-        // them is in use or locked, so the reference does not outlive it where it is kept;
+        // them is in use or locked, so the reference does not outlive it where it is kept (or
+        // the page lies in a window, all of which may be read, and is only read);
         // 2. the mask keeps it inside and aligned to 8; 3. entries are only accessed as atomics
         // once the leaf is in the tree.
         unsafe { &*leaf.base.add(byte & (S::PAGE_SIZE - 8)).cast::<AtomicU64>() }
@@ -276,6 +263,14 @@ impl Window {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         !self.base.base.is_null()
+    }
+
+    /// Page number `page` of an open window. The caller makes sure that there are so many.
+    #[inline]
+    pub(crate) fn page<S: PageSource>(&self, page: u32) -> Page {
+        Page {
+            base: self.base.base.wrapping_add(page as usize * S::PAGE_SIZE),
+        }
     }
 
     /// Takes the frame with number `page` of the window, which is opened if need be, for `pages`.

@@ -1,7 +1,7 @@
 //! [`Pool`]: objects behind opaque handles with a generation.
 
 use crate::OBJECT_MAX;
-use crate::arena::{Arena, EntryTable, IndexError};
+use crate::arena::{Arena, EntryTable, IndexError, Vacancy};
 use crate::entry::{self, Meaning, Object, Word, block_granules};
 use crate::error::{AccessError, AllocError};
 use crate::fragments::{Fragments, Parts, Resolve};
@@ -145,7 +145,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
             .space
             .alloc(frames, granules, 0)
             .map_err(|error| self.core.space_error(error))?;
-        let (index, generation) = match arena.take_index(frames) {
+        let vacancy = match arena.take_index(frames) {
             Ok(taken) => taken,
             Err(error) => {
                 arena.space.free(frames, offset, granules);
@@ -157,17 +157,20 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
                 });
             }
         };
+        let Vacancy {
+            index,
+            generation,
+            cell,
+            record,
+        } = vacancy;
         arena.space.set_used(frames, offset, index);
         let object = Object {
             offset,
             size,
             tag: generation,
         };
-        let Some(cell) = arena.entry(frames, index) else {
-            return Err(AllocError::OutOfPages);
-        };
         entry::set_locked(cell, Word::object(object));
-        arena.add_live(frames, index);
+        record.add_live::<S>();
         arena.objects += 1;
         arena.payload += u64::from(size);
         Ok((cell, index, object))
@@ -184,9 +187,8 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
             if word.is_locked() {
                 return None;
             }
-            entry::set_unlocked(cell, Word::NOTHING);
             locked.free_block(frames, word);
-            locked.put_index(frames, index, generation + 1);
+            locked.put_index(frames, index, cell, generation + 1);
             self.core.after_free(locked);
             Some(Ok(()))
         })

@@ -107,7 +107,7 @@ pub(crate) enum Header {
     Used { owner: u32, prev_free: bool },
 }
 
-pub(crate) type PageTable = Tree<4, 32, false>;
+pub(crate) type PageTable = Tree<4, 32>;
 
 /// See the module's text.
 pub(crate) struct Space {

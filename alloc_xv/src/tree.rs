@@ -17,7 +17,6 @@
 use crate::frames::{Frames, Page, TakeError, Window};
 use crate::source::{FrameId, PageSource};
 use core::cell::Cell;
-use core::sync::atomic::AtomicU64;
 
 const RECORD_BYTES: usize = 32;
 const FRAME: usize = 0;
@@ -50,19 +49,96 @@ pub(crate) enum Which {
     Retired,
 }
 
-/// See the module's text. `ENTRY` is the size of an entry in bytes; the leaves of a `WINDOWED`
-/// tree lie in a window, where the source has them.
-pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> {
+/// See the module's text. `ENTRY` is the size of an entry in bytes. Where the source has windows
+/// the tree lies in one, directories first, and an entry is found by its number.
+pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize> {
     /// Frame number + 1 of each directory.
     root: [u32; ROOT],
-    /// All leaves, if the tree is `WINDOWED` and the source has windows.
+    /// All pages, if the source has windows.
     window: Window,
     lists: [List; 2],
     /// The leaf that was looked up last (plus one) and its frame: most lookups of an operation
     /// go to the same leaf. Forgotten when that leaf goes.
     recent: Cell<(u32, Page)>,
+    /// The same for records, until a directory goes.
+    recent_record: Cell<(u32, Record)>,
     /// Pages taken: directories and leaves.
     pages: u32,
+}
+
+/// A leaf's record, in a directory that exists.
+#[derive(Clone, Copy)]
+pub(crate) struct Record {
+    page: Page,
+    byte: usize,
+}
+
+impl Record {
+    const NONE: Self = Self {
+        page: Page::NONE,
+        byte: 0,
+    };
+
+    #[inline]
+    fn get<S: PageSource>(self, field: usize) -> u32 {
+        self.page.load::<S>(self.byte + field)
+    }
+
+    #[inline]
+    fn set<S: PageSource>(self, field: usize, value: u32) {
+        self.page.store::<S>(self.byte + field, value);
+    }
+
+    /// The leaf's frame, if the leaf exists.
+    #[inline]
+    pub(crate) fn frame<S: PageSource>(self) -> Option<FrameId> {
+        let number = self.get::<S>(FRAME).checked_sub(1)?;
+        Some(FrameId::from_number(number))
+    }
+
+    /// Counts one more live entry.
+    #[inline]
+    pub(crate) fn add_live<S: PageSource>(self) {
+        self.set::<S>(LIVE, self.get::<S>(LIVE) + 1);
+    }
+
+    /// Counts one live entry less and returns how many are left.
+    #[inline]
+    pub(crate) fn remove_live<S: PageSource>(self) -> u32 {
+        let live = self.get::<S>(LIVE).saturating_sub(1);
+        self.set::<S>(LIVE, live);
+        live
+    }
+
+    /// First free entry of the leaf (its place in the leaf) plus one; 0 for none.
+    #[inline]
+    pub(crate) fn first_free<S: PageSource>(self) -> u32 {
+        self.get::<S>(FIRST_FREE)
+    }
+
+    /// Sets that.
+    #[inline]
+    pub(crate) fn set_first_free<S: PageSource>(self, first: u32) {
+        self.set::<S>(FIRST_FREE, first);
+    }
+
+    /// A number the owner keeps with the leaf, also while the leaf does not exist.
+    #[inline]
+    pub(crate) fn generation<S: PageSource>(self) -> u32 {
+        self.get::<S>(GENERATION)
+    }
+
+    /// Sets that number.
+    #[inline]
+    pub(crate) fn set_generation<S: PageSource>(self, generation: u32) {
+        self.set::<S>(GENERATION, generation);
+    }
+
+    /// Whether the leaf is in a list.
+    #[inline]
+    pub(crate) fn is_listed<S: PageSource>(self) -> bool {
+        self.get::<S>(FLAGS) & LISTED != 0
+    }
 }
 
 /// Where an entry is.
@@ -72,13 +148,14 @@ pub(crate) struct Place {
     pub(crate) byte: usize,
 }
 
-impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, ROOT, WINDOWED> {
+impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     pub(crate) const fn new() -> Self {
         Self {
             root: [0; ROOT],
             window: Window::CLOSED,
             lists: [List { head: 0, tail: 0 }; 2],
             recent: Cell::new((0, Page::NONE)),
+            recent_record: Cell::new((0, Record::NONE)),
             pages: 0,
         }
     }
@@ -143,9 +220,24 @@ impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, RO
         })
     }
 
+    /// Where the entry is, if that is known without a look. Its leaf may not exist: then the
+    /// entry may be read, not written, and is zero or what it was when its leaf was dropped.
+    #[inline]
+    pub(crate) fn peek<S: PageSource>(&self, index: u32) -> Option<Place> {
+        let page = ROOT as u32 + index / Self::leaf_len::<S>() % Self::leaves_max::<S>();
+        (S::WINDOWS && self.window.is_open()).then(|| Place {
+            leaf: self.window.page::<S>(page),
+            byte: (index % Self::leaf_len::<S>()) as usize * ENTRY,
+        })
+    }
+
     /// The leaf's page, if the leaf exists.
     #[inline]
     pub(crate) fn leaf<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<Page> {
+        if S::WINDOWS {
+            self.leaf_frame(frames, leaf)?;
+            return Some(self.window.page::<S>(ROOT as u32 + leaf));
+        }
         let (recent, page) = self.recent.get();
         if recent == leaf.wrapping_add(1) {
             return Some(page);
@@ -178,31 +270,42 @@ impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, RO
     /// Counts an entry of an existing leaf as live.
     #[inline]
     pub(crate) fn add_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) {
-        if let Some((page, byte)) = self.record(frames, leaf) {
-            page.store::<S>(byte + LIVE, page.load::<S>(byte + LIVE) + 1);
+        if let Some(record) = self.record(frames, leaf) {
+            record.add_live::<S>();
         }
     }
 
     /// Counts one live entry less and returns how many are left.
     #[inline]
     pub(crate) fn remove_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> u32 {
-        let Some((page, byte)) = self.record(frames, leaf) else {
-            return 0;
-        };
-        let live = page.load::<S>(byte + LIVE).saturating_sub(1);
-        page.store::<S>(byte + LIVE, live);
-        live
+        self.record(frames, leaf)
+            .map_or(0, Record::remove_live::<S>)
     }
 
-    /// Where a leaf's record is, if its directory exists.
+    /// A leaf's record, if its directory exists.
     #[inline]
-    fn record<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<(Page, usize)> {
-        let word = *self.root.get((leaf / Self::dir_len::<S>()) as usize)?;
+    pub(crate) fn record<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<Record> {
+        let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES;
+        let dir = leaf / Self::dir_len::<S>();
+        if S::WINDOWS {
+            if *self.root.get(dir as usize)? == 0 {
+                return None;
+            }
+            let page = self.window.page::<S>(dir);
+            return Some(Record { page, byte });
+        }
+        let (recent, record) = self.recent_record.get();
+        if recent == leaf.wrapping_add(1) {
+            return Some(record);
+        }
+        let word = *self.root.get(dir as usize)?;
         if word == 0 {
             return None;
         }
         let page = frames.page(FrameId::from_number(word - 1));
-        Some((page, (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES))
+        let record = Record { page, byte };
+        self.recent_record.set((leaf + 1, record));
+        Some(record)
     }
 
     /// First free entry of a leaf (its place in the leaf).
@@ -250,12 +353,11 @@ impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, RO
         let dir = (leaf / Self::dir_len::<S>()) as usize;
         let new_dir = self.root[dir] == 0;
         if new_dir {
-            self.root[dir] = frames.take_zeroed()?.number() + 1;
+            self.root[dir] = self.take_page(frames, dir as u32)?.number() + 1;
             self.pages += 1;
         }
-        match self.take_leaf(frames, leaf) {
+        match self.take_page(frames, ROOT as u32 + leaf) {
             Ok(frame) => {
-                frames.zero(frame);
                 self.pages += 1;
                 self.set(frames, leaf, FRAME, frame.number() + 1);
                 self.set(frames, leaf, LIVE, 0);
@@ -271,28 +373,20 @@ impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, RO
         }
     }
 
-    fn take_leaf<S: PageSource>(
+    /// Takes a page and clears it: the page with this number, if the source has windows.
+    fn take_page<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
-        leaf: u32,
+        page: u32,
     ) -> Result<FrameId, TakeError> {
-        if S::WINDOWS && WINDOWED {
-            return self.window.take(frames, Self::leaves_max::<S>(), leaf);
-        }
-        frames.take(None)
-    }
-
-    /// The entry, where leaves lie in a window that is open. Its leaf may not exist: then it may
-    /// only be read, and what it says means nothing.
-    #[inline]
-    pub(crate) fn peek<'s, S: PageSource>(
-        &self,
-        frames: Frames<'s, S>,
-        index: u32,
-    ) -> Option<&'s AtomicU64> {
-        let inside = u64::from(index) < Self::capacity::<S>();
-        (S::WINDOWS && WINDOWED && inside && self.window.is_open())
-            .then(|| frames.entry_in_window(self.window.base, index))
+        let frame = if S::WINDOWS {
+            let pages = ROOT as u32 + Self::leaves_max::<S>();
+            self.window.take(frames, pages, page)?
+        } else {
+            frames.take(None)?
+        };
+        frames.zero(frame);
+        Ok(frame)
     }
 
     /// Gives a leaf's page back. With `forget` its record goes too, and with the last record
@@ -333,6 +427,7 @@ impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, RO
 
     fn drop_dir<S: PageSource>(&mut self, frames: Frames<'_, S>, dir: usize) {
         let word = core::mem::take(&mut self.root[dir]);
+        self.recent_record.set((0, Record::NONE));
         frames.give_back(FrameId::from_masked(word.wrapping_sub(1)));
         self.pages -= 1;
     }
@@ -424,17 +519,15 @@ impl<const ENTRY: usize, const ROOT: usize, const WINDOWED: bool> Tree<ENTRY, RO
 
     #[inline]
     fn get<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize) -> u32 {
-        match self.record(frames, leaf) {
-            Some((page, byte)) => page.load::<S>(byte + field),
-            None => 0,
-        }
+        self.record(frames, leaf)
+            .map_or(0, |record| record.get::<S>(field))
     }
 
     /// Sets a field of a record whose directory exists.
     #[inline]
     fn set<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize, value: u32) {
-        if let Some((page, byte)) = self.record(frames, leaf) {
-            page.store::<S>(byte + field, value);
+        if let Some(record) = self.record(frames, leaf) {
+            record.set::<S>(field, value);
         }
     }
 }

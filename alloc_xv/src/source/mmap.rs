@@ -71,6 +71,8 @@ const CHUNKED_WINDOW_BYTES: usize = 1 << 30;
 pub struct MmapSource<const PAGE: usize = 4096> {
     /// Where frame 0 is; the mapping in `shared` stays as long as this does.
     base: Base,
+    /// Frames from there on are in windows.
+    windows_from: u32,
     shared: Arc<Shared<PAGE>>,
     helper: OnceLock<Option<Helper>>,
 }
@@ -105,14 +107,16 @@ impl<const PAGE: usize> MmapSource<PAGE> {
             });
         }
         let ordinary = Area::new(capacity, true)?;
+        let windows_from = (capacity as u32).next_multiple_of(WINDOW_FRAMES);
         Ok(Self {
             base: ordinary.start(),
+            windows_from,
             shared: Arc::new(Shared {
                 taken: AtomicUsize::new(0),
                 capacity,
                 ordinary,
                 windows: [const { OnceLock::new() }; WINDOWS_MAX],
-                windows_from: (capacity as u32).next_multiple_of(WINDOW_FRAMES),
+                windows_from,
                 openings: Mutex::new(Vec::new()),
             }),
             helper: OnceLock::new(),
@@ -132,6 +136,15 @@ impl<const PAGE: usize> MmapSource<PAGE> {
     /// Bytes that the maps of taken frames occupy beside the frames.
     pub fn overhead_bytes(&self) -> usize {
         self.shared.areas().map(Area::overhead_bytes).sum()
+    }
+
+    #[cold]
+    fn address_in_window(&self, frame: FrameId) -> *mut u8 {
+        let (base, place) = match self.shared.area(frame) {
+            Some((area, place)) => (area.start(), place),
+            None => (self.base, 0),
+        };
+        base.0.wrapping_add(place * PAGE)
     }
 
     /// Lets the helper back the next chunk, if this one is running out.
@@ -255,14 +268,10 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
 
     #[inline]
     fn address(&self, frame: FrameId) -> *mut u8 {
-        if frame.number() < self.shared.windows_from {
+        if frame.number() < self.windows_from {
             return self.base.0.wrapping_add(frame.number() as usize * PAGE);
         }
-        let (base, place) = self
-            .shared
-            .area(frame)
-            .map_or((self.base, 0), |(area, place)| (area.start(), place));
-        base.0.wrapping_add(place * PAGE)
+        self.address_in_window(frame)
     }
 }
 

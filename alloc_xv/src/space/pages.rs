@@ -11,7 +11,13 @@ use crate::tree::Which;
 impl Space {
     #[inline]
     pub(super) fn table_entry<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> u32 {
-        match self.table.locate(frames, page) {
+        let place = if S::WINDOWS {
+            // In a leaf that was dropped every page was a hole.
+            self.table.peek::<S>(page)
+        } else {
+            self.table.locate(frames, page)
+        };
+        match place {
             Some(place) => place.leaf.load::<S>(place.byte),
             None => 0,
         }

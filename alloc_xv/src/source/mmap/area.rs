@@ -172,7 +172,10 @@ impl<const PAGE: usize> Area<PAGE> {
             let start = state.populated;
             let boundary = (start + 1).next_multiple_of(CHUNK_BYTES / PAGE);
             let big = self.grows_in_chunks(state) && start.is_multiple_of(CHUNK_BYTES / PAGE);
-            let batch = (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX);
+            let batch = match self.in_chunks {
+                true => (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX),
+                false => 1,
+            };
             let end = if big {
                 boundary
             } else {
