@@ -49,6 +49,10 @@ impl Arena {
         let space = &self.space;
         let backed = self.check_pages(frames)?;
         ensure(backed == space.backed, "backed pages miscounted")?;
+        ensure(
+            space.start_used == Space::start_used::<S>(backed),
+            "compaction's threshold is not that of the pages",
+        )?;
         let mut walk = Walk {
             cursor_seen: self.is_hole_start(frames, space.cursor),
             scan_seen: self.is_hole_start(frames, space.scan),
@@ -240,7 +244,7 @@ impl Arena {
         ensure(space.index.is_consistent(), "bitmaps differ from the heads")?;
         let mut listed = 0;
         for class in Index::classes() {
-            let (mut at, mut before) = (space.index.head(class).unwrap_or(NONE), NONE);
+            let (mut at, mut before) = (space.index.head(class), NONE);
             while at != NONE {
                 listed += 1;
                 ensure(

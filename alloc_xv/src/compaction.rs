@@ -63,13 +63,9 @@ pub(crate) enum Step {
 
 impl Arena {
     /// Whether so much is free in the pages that compaction should start.
-    pub(crate) fn wants_compaction<S: PageSource>(&self) -> bool {
-        let small = self.is_small::<S>();
-        self.free_exceeds::<S>(if small {
-            SMALL_START_SHARE
-        } else {
-            START_SHARE
-        })
+    #[inline]
+    pub(crate) fn wants_compaction(&self) -> bool {
+        self.space.used < self.space.start_used
     }
 
     /// The same for compaction beside frees, which has one threshold for all sizes.
@@ -99,14 +95,14 @@ impl Arena {
         if !self.is_small::<S>() && !self.sweep_step(frames, budget.objects).poor {
             return Step::More;
         }
-        self.packing = self.wants_compaction::<S>();
+        self.packing = self.wants_compaction();
         self.restart_pass();
         if self.packing { Step::More } else { Step::Done }
     }
 
     #[inline]
     fn is_small<S: PageSource>(&self) -> bool {
-        (self.space.backed as usize) < SMALL_BYTES / S::PAGE_SIZE
+        Space::is_small::<S>(self.space.backed)
     }
 
     #[inline]
@@ -254,6 +250,32 @@ fn skip_hole<S: PageSource>(space: &Space, frames: Frames<'_, S>, offset: u32) -
 }
 
 impl Space {
+    #[inline]
+    fn is_small<S: PageSource>(pages: u32) -> bool {
+        (pages as usize) < SMALL_BYTES / S::PAGE_SIZE
+    }
+
+    /// Granules under which compaction should start in a space of `pages` pages.
+    #[inline]
+    pub(crate) fn start_used<S: PageSource>(pages: u32) -> u64 {
+        if pages < PAGES_MIN {
+            return 0;
+        }
+        let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
+        granules
+            - if Self::is_small::<S>(pages) {
+                granules / SMALL_START_SHARE
+            } else {
+                granules / START_SHARE
+            }
+    }
+
+    /// Called whenever `backed` has changed.
+    #[inline]
+    pub(crate) fn set_start_used<S: PageSource>(&mut self) {
+        self.start_used = Self::start_used::<S>(self.backed);
+    }
+
     /// Moves the block of `object`, which stands at `scan`, to `to`, the cursor. False if a hole
     /// there could not be backed; then nothing has changed.
     ///

@@ -258,8 +258,12 @@ impl Space {
         let page_len = Self::page_granules::<S>();
         let outside =
             |start: u32, len: u32| start / page_len > page || (start + len - 1) / page_len < page;
-        let above = self.index.find(granules).unwrap_or(NONE);
-        for mut at in [self.index.head(Class::of(granules)).unwrap_or(NONE), above] {
+        let class = Class::of(granules);
+        let above = self
+            .index
+            .find_above(class)
+            .map_or(NONE, |(start, _)| start);
+        for mut at in [self.index.head(class), above] {
             for _ in 0..PROBES {
                 if at == NONE {
                     break;

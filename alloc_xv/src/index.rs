@@ -22,7 +22,8 @@ const SECOND_LOG2: u32 = 5;
 /// First levels: free blocks are under two pages, at most 2 * 16384 granules of a 64 KiB page.
 const FIRST: usize = 11;
 /// Biggest block the index can hold, in granules.
-pub(crate) const BLOCK_GRANULES_MAX: u32 = (1 << (FIRST as u32 - 1 + SECOND_LOG2)) - 1;
+#[cfg(test)]
+const BLOCK_GRANULES_MAX: u32 = (1 << (FIRST as u32 - 1 + SECOND_LOG2)) - 1;
 
 /// No block.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -65,11 +66,10 @@ impl Index {
         }
     }
 
-    /// First block of a list.
+    /// First block of a list, or [`NONE`].
     #[inline]
-    pub(crate) fn head(&self, class: Class) -> Option<u32> {
-        let head = self.heads[class.0 as usize];
-        if head == NONE { None } else { Some(head) }
+    pub(crate) fn head(&self, class: Class) -> u32 {
+        self.heads[class.0 as usize]
     }
 
     /// Puts a block at the front of a list and returns the one that was there.
@@ -93,27 +93,24 @@ impl Index {
         }
     }
 
-    /// First block of the lowest non-empty list all of whose blocks hold `granules`.
+    /// First block of the lowest non-empty list above `class`: it is bigger than all of `class`.
     #[inline]
-    pub(crate) fn find(&self, granules: u32) -> Option<u32> {
-        // Round up to the next list unless `granules` is the smallest size of its own.
-        let shift = (granules | SECOND as u32).ilog2() - SECOND_LOG2;
-        let rounded = granules + ((1 << shift) - 1);
-        if rounded > BLOCK_GRANULES_MAX {
-            return None;
-        }
-        let class = Class::of(rounded);
-        let above = self.second[class.first()] & (u32::MAX << class.second());
-        if above != 0 {
-            return Some(self.heads[class.first() * SECOND + above.trailing_zeros() as usize]);
-        }
-        let levels = self.first_bitmap & (u32::MAX << (class.first() + 1));
-        if levels == 0 {
-            return None;
-        }
-        let first = levels.trailing_zeros() as usize;
-        let second = self.second[first].trailing_zeros() as usize;
-        Some(self.heads[first * SECOND + second])
+    pub(crate) fn find_above(&self, class: Class) -> Option<(u32, Class)> {
+        let (first, second) = (class.first(), class.second());
+        // Shifted twice, as the shift may be by all bits.
+        let above = self.second[first] & (u32::MAX << second << 1);
+        let found = if above != 0 {
+            (first as u32) << SECOND_LOG2 | above.trailing_zeros()
+        } else {
+            let levels = self.first_bitmap & (u32::MAX << first << 1);
+            if levels == 0 {
+                return None;
+            }
+            let first = levels.trailing_zeros();
+            let second = self.second[first as usize % FIRST].trailing_zeros() % SECOND as u32;
+            first << SECOND_LOG2 | second
+        };
+        Some((self.heads[found as usize], Class(found)))
     }
 
     /// Every list, for the invariant checker.
@@ -148,25 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_is_never_too_small() {
+    fn what_is_found_is_the_next_list_above() {
         for size in [
             1u32, 3, 4, 31, 32, 33, 63, 64, 65, 127, 128, 1000, 1023, 1024, 2046, 32767,
         ] {
             let mut index = Index::new();
             index.replace_head(Class::of(size), size);
             for wanted in 1..=2100 {
-                if let Some(found) = index.find(wanted) {
-                    assert!(found >= wanted, "{found} for {wanted}");
-                } else {
-                    // Good fit, not best fit: a block may be missed only within its own list.
-                    assert!(
-                        wanted > size || Class::of(wanted) == Class::of(size),
-                        "{size} missed for {wanted}"
-                    );
-                }
+                let above = Class::of(wanted).0 < Class::of(size).0;
+                let found = index.find_above(Class::of(wanted));
+                assert_eq!(found, above.then_some((size, Class::of(size))), "{wanted}");
             }
             index.set_head(Class::of(size), NONE);
-            assert_eq!(index.find(1), None);
+            assert_eq!(index.find_above(Class::of(1)), None);
             assert!(index.is_consistent());
         }
     }

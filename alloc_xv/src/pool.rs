@@ -179,45 +179,44 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
     /// Frees an object. Waits while somebody holds it.
     pub fn free(&self, handle: Handle) -> Result<(), AccessError> {
         let (arena, index, generation) = self.parse(handle)?;
-        self.core.with_arena(arena, |locked, frames| {
-            let (cell, word, _) = match live(locked, frames, index, generation) {
-                Ok(found) => found,
-                Err(error) => return Some(Err(error)),
-            };
-            if word.is_locked() {
-                return None;
+        let (mut locked, found) = self.core.enter(arena, |locked, frames| {
+            match live(locked, frames, index, generation) {
+                Ok((_, word, _)) if word.is_locked() => None,
+                found => Some(found),
             }
-            locked.free_block(frames, word);
-            locked.put_index(frames, index, cell, generation + 1);
-            self.core.after_free(locked);
-            Some(Ok(()))
-        })
+        });
+        let (cell, word, _) = found?;
+        let frames = self.core.frames();
+        locked.free_block(frames, word);
+        locked.put_index(frames, index, cell, generation + 1);
+        self.core.after_free(&mut locked);
+        Ok(())
     }
 
     /// Bytes of an object.
     pub fn size(&self, handle: Handle) -> Result<usize, AccessError> {
         let (arena, index, generation) = self.parse(handle)?;
-        self.core.with_arena(arena, |locked, frames| {
-            Some(live(locked, frames, index, generation).map(|(_, _, object)| object.size as usize))
-        })
+        let locked = self.core.lock(arena);
+        live(&locked, self.core.frames(), index, generation)
+            .map(|(_, _, object)| object.size as usize)
     }
 
     /// Holds an object to read it in place. Others who want it wait.
     pub fn read(&self, handle: Handle) -> Result<Reading<'_>, AccessError> {
         let (arena, index, generation) = self.parse(handle)?;
-        self.core.with_arena(arena, |locked, frames| {
-            let (cell, word, object) = match live(locked, frames, index, generation) {
-                Ok(found) => found,
-                Err(error) => return Some(Err(error)),
-            };
-            entry::try_lock(cell)?;
-            Some(Ok(Reading {
-                cell,
-                word,
-                size: object.size as usize,
-                parts: self.core.parts(locked, object),
-                pool: (&self.core, arena),
-            }))
+        let (locked, found) = self.core.enter(arena, |locked, frames| {
+            match live(locked, frames, index, generation) {
+                Ok((cell, _, object)) => entry::try_lock(cell).map(|word| Ok((cell, word, object))),
+                Err(error) => Some(Err(error)),
+            }
+        });
+        let (cell, word, object) = found?;
+        Ok(Reading {
+            cell,
+            word,
+            size: object.size as usize,
+            parts: self.core.parts(&locked, object),
+            pool: (&self.core, arena),
         })
     }
 

@@ -77,20 +77,37 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         self.arenas[arena % ARENAS].lock()
     }
 
-    /// Runs `decide` under the arena's lock until it has an answer. It answers `None` when the
-    /// entry it needs is held by somebody; then the lock is let go and this thread waits.
+    /// Locks the arena and looks up what `attempt` wants there. It answers `None` when somebody
+    /// holds the entry it needs; then the lock is let go and this thread waits.
     #[inline]
-    pub(crate) fn with_arena<'c, R>(
+    pub(crate) fn enter<'c, T>(
         &'c self,
         arena: usize,
-        mut decide: impl FnMut(&mut Arena, Frames<'c, S>) -> Option<R>,
-    ) -> R {
+        attempt: impl Fn(&mut Arena, Frames<'c, S>) -> Option<T>,
+    ) -> (MutexGuard<'c, L, Arena>, T) {
+        let mut locked = self.lock(arena);
+        if let Some(found) = attempt(&mut locked, self.frames()) {
+            return (locked, found);
+        }
+        drop(locked);
+        self.wait_and_enter(arena, attempt)
+    }
+
+    /// The rest of [`enter`](Self::enter), apart from what is done all the time.
+    #[cold]
+    #[inline(never)]
+    fn wait_and_enter<'c, T>(
+        &'c self,
+        arena: usize,
+        attempt: impl Fn(&mut Arena, Frames<'c, S>) -> Option<T>,
+    ) -> (MutexGuard<'c, L, Arena>, T) {
         let backoff = Backoff::new();
         loop {
-            if let Some(result) = decide(&mut self.lock(arena), self.frames()) {
-                return result;
-            }
             backoff.snooze();
+            let mut locked = self.lock(arena);
+            if let Some(found) = attempt(&mut locked, self.frames()) {
+                return (locked, found);
+            }
         }
     }
 
@@ -101,7 +118,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     /// Work that follows a free: a bounded piece of compaction, or a note for who does it.
     #[inline]
     pub(crate) fn after_free(&self, arena: &mut Arena) {
-        if arena.wants_compaction::<S>() {
+        if arena.wants_compaction() {
             self.below_target(arena);
         }
     }
@@ -154,7 +171,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     pub(crate) fn compact_to_target(&self) {
         for arena in 0..ARENAS {
             let mut left = u64::MAX;
-            if self.lock(arena).wants_compaction::<S>() {
+            if self.lock(arena).wants_compaction() {
                 self.pass(
                     arena,
                     &mut left,

@@ -1,14 +1,15 @@
 //! [`Slots`]: objects under keys that the owner chooses, as an array of pages needs them.
 
+use crate::OBJECT_MAX;
+use crate::arena::{Arena, EntryTable};
 use crate::entry::{self, Meaning, Object, TAG_MAX, VALUE_MAX, Word};
 use crate::error::{AccessError, AllocError};
 use crate::fragments::{Fragments, Parts};
 use crate::pool_core::{Core, Held};
 use crate::source::PageSource;
 use crate::stats::{Compacted, Stats};
-use crate::{OBJECT_MAX, arena::EntryTable};
-use crossbeam_utils::Backoff;
-use lock_api::RawMutex;
+use core::sync::atomic::AtomicU64;
+use lock_api::{MutexGuard, RawMutex};
 
 /// Neighbouring keys that live in the same arena: as many as a leaf of 4 KiB has entries.
 const RUN: u64 = 512;
@@ -53,6 +54,9 @@ pub const TRAILER_MAX: usize = 8;
 pub struct Slots<S: PageSource, L: RawMutex = spin::Mutex<()>, const ARENAS: usize = 1> {
     core: Core<S, L, ARENAS>,
 }
+
+/// An arena that is locked, and the entry in it that was locked too, with its word.
+type Claimed<'c, L> = (MutexGuard<'c, L, Arena>, (&'c AtomicU64, Word));
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,36 +123,40 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     ) -> Result<(Held<'_>, Parts<'_>, SlotState), AllocError> {
         let (arena, index) = Self::place(key)?;
         let size = check_object(tag, size)?;
-        let backoff = Backoff::new();
-        loop {
-            let mut locked = self.core.lock(arena);
-            let frames = self.core.frames();
+        let (mut locked, (cell, old)) = self.claim(arena, index)?;
+        let frames = self.core.frames();
+        let object = match locked.replace(frames, index, cell, old, size, tag) {
+            Ok(object) => object,
+            Err(error) => {
+                entry::unlock(cell, old);
+                locked.trim_leaf(frames, index);
+                return Err(self.core.space_error(error));
+            }
+        };
+        let space = self.core.parts(&locked, object);
+        self.core.after_free(&mut locked);
+        let held = Held {
+            cell,
+            arena,
+            index,
+            word: Word::object(object),
+        };
+        Ok((held, space, SlotState::of(old)))
+    }
+
+    /// Locks the arena, and in it an entry whose leaf is created if need be.
+    #[inline]
+    fn claim(&self, arena: usize, index: u32) -> Result<Claimed<'_, L>, AllocError> {
+        let (locked, claimed) = self.core.enter(arena, |locked, frames| {
             let cell = match locked.ensure_entry(frames, index) {
                 Ok(cell) => cell,
-                Err(error) => return Err(self.core.space_error(error.into())),
+                Err(error) => return Some(Err(error)),
             };
-            let Some(old) = entry::try_lock(cell) else {
-                drop(locked);
-                backoff.snooze();
-                continue;
-            };
-            let object = match locked.replace(frames, index, cell, old, size, tag) {
-                Ok(object) => object,
-                Err(error) => {
-                    entry::unlock(cell, old);
-                    locked.trim_leaf(frames, index);
-                    return Err(self.core.space_error(error));
-                }
-            };
-            let space = self.core.parts(&locked, object);
-            self.core.after_free(&mut locked);
-            let held = Held {
-                cell,
-                arena,
-                index,
-                word: Word::object(object),
-            };
-            return Ok((held, space, SlotState::of(old)));
+            entry::try_lock(cell).map(|word| Ok((cell, word)))
+        });
+        match claimed {
+            Ok(claimed) => Ok((locked, claimed)),
+            Err(error) => Err(self.core.space_error(error.into())),
         }
     }
 
@@ -175,119 +183,114 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
             value,
             max: VALUE_MAX,
         })?;
-        self.core.with_arena(arena, |locked, frames| {
-            let cell = match locked.ensure_entry(frames, index) {
-                Ok(cell) => cell,
-                Err(error) => return Some(Err(self.core.space_error(error.into()))),
-            };
-            let old = entry::try_lock(cell)?;
-            if old.meaning() == Meaning::Nothing {
-                locked.add_live(frames, index);
-            }
-            locked.free_block(frames, old);
-            entry::set_unlocked(cell, word);
-            self.core.after_free(locked);
-            Some(Ok(SlotState::of(old)))
-        })
+        let (mut locked, (cell, old)) = self.claim(arena, index)?;
+        let frames = self.core.frames();
+        if old.meaning() == Meaning::Nothing {
+            locked.add_live(frames, index);
+        }
+        locked.free_block(frames, old);
+        entry::set_unlocked(cell, word);
+        self.core.after_free(&mut locked);
+        Ok(SlotState::of(old))
     }
 
     /// Empties a slot and returns what it held.
     pub fn clear(&self, key: u64) -> Result<SlotState, AllocError> {
         let (arena, index) = Self::place(key)?;
-        Ok(self.core.with_arena(arena, |locked, frames| {
+        let (mut locked, found) = self.core.enter(arena, |locked, frames| {
             let Some(cell) = locked.entry(frames, index) else {
-                return Some(SlotState::Empty);
+                return Some(None);
             };
-            let old = entry::read(cell);
-            if old.is_locked() {
-                return None;
-            }
-            if old.meaning() != Meaning::Nothing {
-                locked.free_block(frames, old);
-                entry::set_unlocked(cell, Word::NOTHING);
-                locked.remove_live(frames, index);
-                self.core.after_free(locked);
-            }
-            Some(SlotState::of(old))
-        }))
+            let word = entry::read(cell);
+            (!word.is_locked()).then_some(Some((cell, word)))
+        });
+        let Some((cell, old)) = found else {
+            return Ok(SlotState::Empty);
+        };
+        if old.meaning() != Meaning::Nothing {
+            let frames = self.core.frames();
+            locked.free_block(frames, old);
+            entry::set_unlocked(cell, Word::NOTHING);
+            locked.remove_live(frames, index);
+            self.core.after_free(&mut locked);
+        }
+        Ok(SlotState::of(old))
     }
 
     /// Holds a slot that is not empty.
     pub fn get(&self, key: u64) -> Result<Option<Slot<'_, S, L, ARENAS>>, AllocError> {
         let (arena, index) = Self::place(key)?;
-        Ok(self.core.with_arena(arena, |locked, frames| {
+        let (locked, found) = self.core.enter(arena, |locked, frames| {
             let Some(cell) = locked.entry(frames, index) else {
                 return Some(None);
             };
-            let word = entry::try_lock(cell)?;
-            let parts = match word.meaning() {
-                Meaning::Nothing => {
-                    entry::unlock(cell, word);
-                    return Some(None);
-                }
-                Meaning::Value(_) => None,
-                Meaning::Object(object) => {
-                    let parts = self.core.parts(locked, object);
-                    parts.prefetch();
-                    Some(parts)
-                }
-            };
-            let held = Held {
-                cell,
-                arena,
-                index,
-                word,
-            };
-            Some(Some(Slot {
-                core: &self.core,
-                held,
-                parts,
-            }))
+            entry::try_lock(cell).map(|word| Some((cell, word)))
+        });
+        let Some((cell, word)) = found else {
+            return Ok(None);
+        };
+        let parts = match word.meaning() {
+            Meaning::Nothing => {
+                entry::unlock(cell, word);
+                return Ok(None);
+            }
+            Meaning::Value(_) => None,
+            Meaning::Object(object) => {
+                let parts = self.core.parts(&locked, object);
+                parts.prefetch();
+                Some(parts)
+            }
+        };
+        let held = Held {
+            cell,
+            arena,
+            index,
+            word,
+        };
+        Ok(Some(Slot {
+            core: &self.core,
+            held,
+            parts,
         }))
     }
 
     /// Holds a slot, empty or not, so that reading it and changing it are one step for others.
     pub fn lock(&self, key: u64) -> Result<Slot<'_, S, L, ARENAS>, AllocError> {
         let (arena, index) = Self::place(key)?;
-        self.core.with_arena(arena, |locked, frames| {
-            let cell = match locked.ensure_entry(frames, index) {
-                Ok(cell) => cell,
-                Err(error) => return Some(Err(self.core.space_error(error.into()))),
-            };
-            let word = entry::try_lock(cell)?;
-            let parts = match word.meaning() {
-                // Holding an empty slot keeps its leaf.
-                Meaning::Nothing => {
-                    locked.add_live(frames, index);
-                    None
-                }
-                Meaning::Value(_) => None,
-                Meaning::Object(object) => Some(self.core.parts(locked, object)),
-            };
-            let held = Held {
-                cell,
-                arena,
-                index,
-                word,
-            };
-            Some(Ok(Slot {
-                core: &self.core,
-                held,
-                parts,
-            }))
+        let (mut locked, (cell, word)) = self.claim(arena, index)?;
+        let parts = match word.meaning() {
+            // Holding an empty slot keeps its leaf.
+            Meaning::Nothing => {
+                locked.add_live(self.core.frames(), index);
+                None
+            }
+            Meaning::Value(_) => None,
+            Meaning::Object(object) => Some(self.core.parts(&locked, object)),
+        };
+        let held = Held {
+            cell,
+            arena,
+            index,
+            word,
+        };
+        Ok(Slot {
+            core: &self.core,
+            held,
+            parts,
         })
     }
 
     /// What a slot holds now. Waits while somebody holds it.
     pub fn state(&self, key: u64) -> Result<SlotState, AllocError> {
         let (arena, index) = Self::place(key)?;
-        Ok(self.core.with_arena(arena, |locked, frames| {
+        let (_, state) = self.core.enter(arena, |locked, frames| {
             let Some(cell) = locked.entry(frames, index) else {
                 return Some(SlotState::Empty);
             };
             let word = entry::read(cell);
             (!word.is_locked()).then(|| SlotState::of(word))
-        }))
+        });
+        Ok(state)
     }
 
     /// Packs all arenas, or moves at most `objects`. Other threads go on meanwhile.

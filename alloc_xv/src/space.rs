@@ -124,6 +124,8 @@ pub(crate) struct Space {
     pub(crate) backed: u32,
     /// Granules in used blocks.
     pub(crate) used: u64,
+    /// With fewer of them compaction should start; follows from `backed`, see `compaction.rs`.
+    pub(crate) start_used: u64,
     /// Where compaction packs to, and where it looks for objects: see `compaction.rs`.
     /// Both are always the start of a block or of a page.
     pub(crate) cursor: u32,
@@ -146,6 +148,7 @@ impl Space {
             end: 0,
             backed: 0,
             used: 0,
+            start_used: 0,
             cursor: 0,
             scan: 0,
             sweep: 0,
@@ -180,8 +183,8 @@ impl Space {
         granules: u32,
         owner: u32,
     ) -> Result<u32, SpaceError> {
-        if let Some((at, len)) = self.find(frames, granules) {
-            self.unlink_at(frames, at, len);
+        if let Some((at, len, class)) = self.find(frames, granules) {
+            self.unlink_from(frames, at, class);
             self.occupy(frames, at, len, granules, owner);
             // Behind a block that was listed, what follows knows that it follows a free one.
             if len == granules {
@@ -287,8 +290,13 @@ impl Space {
     /// A free block of at least `granules`: one of the first of its own list if it fits, else the
     /// first of the next list whose blocks all do.
     #[inline]
-    fn find<S: PageSource>(&self, frames: Frames<'_, S>, granules: u32) -> Option<(At, u32)> {
-        let mut start = self.index.head(Class::of(granules)).unwrap_or(NONE);
+    fn find<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        granules: u32,
+    ) -> Option<(At, u32, Class)> {
+        let class = Class::of(granules);
+        let mut start = self.index.head(class);
         for _ in 0..PROBES {
             if start == NONE {
                 break;
@@ -297,12 +305,13 @@ impl Space {
             self.touch();
             let len = at.get::<S>() >> NUMBER_SHIFT;
             if len >= granules {
-                return Some((at, len));
+                return Some((at, len, class));
             }
             start = self.beside(frames, at, start + 1).get::<S>();
         }
-        let at = self.at(frames, self.index.find(granules)?);
-        Some((at, at.get::<S>() >> NUMBER_SHIFT))
+        let (start, class) = self.index.find_above(class)?;
+        let at = self.at(frames, start);
+        Some((at, at.get::<S>() >> NUMBER_SHIFT, class))
     }
 
     /// Makes the range free, which is bounded by used blocks, holes or the end: whole pages go
@@ -427,9 +436,14 @@ impl Space {
     #[inline]
     fn unlink_at<S: PageSource>(&mut self, frames: Frames<'_, S>, at: At, len: u32) {
         self.touch();
-        if len < LISTED_MIN {
-            return;
+        if len >= LISTED_MIN {
+            self.unlink_from(frames, at, Class::of(len));
         }
+    }
+
+    /// Takes a block off the list it stands in.
+    #[inline]
+    fn unlink_from<S: PageSource>(&mut self, frames: Frames<'_, S>, at: At, class: Class) {
         let (next, prev) = self.links_at(frames, at);
         if next != NONE {
             self.touch();
@@ -439,7 +453,7 @@ impl Space {
             self.touch();
             self.set_word(frames, prev + 1, next);
         } else {
-            self.index.set_head(Class::of(len), next);
+            self.index.set_head(class, next);
         }
     }
 

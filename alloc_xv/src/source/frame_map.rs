@@ -73,7 +73,7 @@ impl<'a> FrameMap<'a> {
 
     /// Whether the frame is taken; also true past the end.
     pub(crate) fn is_taken(&self, frame: usize) -> bool {
-        frame >= self.frames || self.level(0)[frame]
+        frame >= self.frames || self.words[frame / 64] >> (frame % 64) & 1 != 0
     }
 
     /// The lowest free frame.
@@ -120,10 +120,6 @@ impl<'a> FrameMap<'a> {
             index /= 64;
         }
         true
-    }
-
-    fn level(&self, level: usize) -> &BitSlice<u64, Lsb0> {
-        BitSlice::from_slice(&self.words[self.level_start[level]..])
     }
 }
 

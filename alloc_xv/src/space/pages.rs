@@ -5,26 +5,32 @@ use super::{BACKED, NUMBER_SHIFT, PageTable, RECENT, Space, SpaceError, TAIL_FRE
 use crate::frames::{Frames, Page, TakeError};
 use crate::index::NONE;
 use crate::source::{FrameId, PageSource};
-use crate::tree::Which;
+use crate::tree::{Place, Record, Which};
 
 /// Page table: growing and shrinking by single pages.
 impl Space {
+    /// Where the entry of a page is, if its leaf exists; with windows also where it does not.
+    #[inline]
+    fn entry_place<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> Option<Place> {
+        if S::WINDOWS {
+            // In a leaf that was dropped every page was a hole, and reads so.
+            return self.table.peek::<S>(page);
+        }
+        self.table.locate(frames, page)
+    }
+
     #[inline]
     pub(super) fn table_entry<S: PageSource>(&self, frames: Frames<'_, S>, page: u32) -> u32 {
-        let place = if S::WINDOWS {
-            // In a leaf that was dropped every page was a hole.
-            self.table.peek::<S>(page)
-        } else {
-            self.table.locate(frames, page)
-        };
-        match place {
+        match self.entry_place(frames, page) {
             Some(place) => place.leaf.load::<S>(place.byte),
             None => 0,
         }
     }
 
+    /// Sets the entry of a page whose leaf exists.
+    #[inline]
     fn set_table_entry<S: PageSource>(&self, frames: Frames<'_, S>, page: u32, entry: u32) {
-        if let Some(place) = self.table.locate(frames, page) {
+        if let Some(place) = self.entry_place(frames, page) {
             place.leaf.store::<S>(place.byte, entry);
         }
     }
@@ -35,10 +41,13 @@ impl Space {
         page: u32,
         free: bool,
     ) {
-        let entry = self.table_entry(frames, page);
+        let Some(Place { leaf, byte }) = self.entry_place(frames, page) else {
+            return;
+        };
+        let entry = leaf.load::<S>(byte);
         if entry & BACKED != 0 {
             let flag = if free { TAIL_FREE } else { 0 };
-            self.set_table_entry(frames, page, entry & !TAIL_FREE | flag);
+            leaf.store::<S>(byte, entry & !TAIL_FREE | flag);
         }
     }
 
@@ -207,24 +216,16 @@ impl Space {
         }
         frames.give_back(frame);
         self.backed -= 1;
-        let live = self.table.remove_live(frames, leaf);
-        if live == 0 {
-            let last = (self.end - 1) / leaf_len == leaf;
-            self.table.drop_leaf(frames, leaf, last);
-            if last {
-                self.end = leaf * leaf_len;
-            } else {
-                self.table.unlink(frames, leaf, Which::Free);
-                self.table.link(frames, leaf, Which::Free, false);
-            }
-            if self.backed == 0 {
-                self.table.clear(frames);
-                self.end = 0;
-            }
+        self.set_start_used::<S>();
+        let Some(record) = self.table.record(frames, leaf) else {
+            return;
+        };
+        if record.remove_live::<S>() == 0 {
+            self.unback_leaf(frames, leaf);
         } else if page + 1 == self.end {
             self.end -= 1;
         } else {
-            self.put_hole(frames, page);
+            self.put_hole(frames, record, page);
         }
         // A position past the end would stand in the middle of a block when the space grows.
         let end = self.end * Self::page_granules::<S>();
@@ -233,11 +234,30 @@ impl Space {
         self.sweep = self.sweep.min(end);
     }
 
+    /// The last page of a leaf went.
+    #[cold]
+    fn unback_leaf<S: PageSource>(&mut self, frames: Frames<'_, S>, leaf: u32) {
+        let leaf_len = PageTable::leaf_len::<S>();
+        let last = (self.end - 1) / leaf_len == leaf;
+        self.table.drop_leaf(frames, leaf, last);
+        if last {
+            self.end = leaf * leaf_len;
+        } else {
+            self.table.unlink(frames, leaf, Which::Free);
+            self.table.link(frames, leaf, Which::Free, false);
+        }
+        if self.backed == 0 {
+            self.table.clear(frames);
+            self.end = 0;
+        }
+    }
+
     fn set_backed<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32, frame: FrameId) {
         self.set_table_entry(frames, page, BACKED | frame.number());
         self.table
             .add_live(frames, page / PageTable::leaf_len::<S>());
         self.backed += 1;
+        self.set_start_used::<S>();
     }
 
     /// Takes a frame for a page.
@@ -270,17 +290,19 @@ impl Space {
         (entry & 0x7fff, entry >> 15 & 0x7fff)
     }
 
-    fn put_hole<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32) {
+    fn put_hole<S: PageSource>(&mut self, frames: Frames<'_, S>, record: Record, page: u32) {
         let leaf_len = PageTable::leaf_len::<S>();
         let (leaf, within) = (page / leaf_len, page % leaf_len);
-        let head = self.table.first_free(frames, leaf);
-        self.set_table_entry(frames, page, head.map_or(0, |next| next + 1));
-        if let Some(next) = head {
+        let head = record.first_free::<S>();
+        self.set_table_entry(frames, page, head);
+        if let Some(next) = head.checked_sub(1) {
             let (after, _) = Self::hole_links(self.table_entry(frames, leaf * leaf_len + next));
             self.set_table_entry(frames, leaf * leaf_len + next, (within + 1) << 15 | after);
         }
-        self.table.set_first_free(frames, leaf, Some(within));
-        self.table.link(frames, leaf, Which::Free, true);
+        record.set_first_free::<S>(within + 1);
+        if !record.is_listed::<S>() {
+            self.table.link(frames, leaf, Which::Free, true);
+        }
     }
 
     fn take_hole<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32) {

@@ -81,28 +81,29 @@ impl<const PAGE: usize> Area<PAGE> {
     pub(super) fn take_any(&self, wish: Option<usize>) -> Result<(usize, bool), OutOfPages> {
         let mut guard = self.state();
         let frame = guard.choose(wish).ok_or(OutOfPages)?;
-        Ok((frame, self.take_chosen(&mut guard, frame)))
+        guard.taken_map.set_taken(frame);
+        Ok((frame, self.back_taken(&mut guard, frame)))
     }
 
     /// Takes this frame, or none.
     pub(super) fn take_exactly(&self, frame: usize) -> Result<(usize, bool), OutOfPages> {
         let mut guard = self.state();
-        if guard.taken_map.is_taken(frame) {
+        if !guard.taken_map.set_taken(frame) {
             return Err(OutOfPages);
         }
         if frame > guard.fresh {
             // Frames that are passed over are not backed.
             guard.populated = guard.populated.max(frame);
         }
-        Ok((frame, self.take_chosen(&mut guard, frame)))
+        Ok((frame, self.back_taken(&mut guard, frame)))
     }
 
+    /// Backs a frame that was just taken, if it is not; true if it is time for the helper.
     #[inline]
-    fn take_chosen(&self, state: &mut State, frame: usize) -> bool {
+    fn back_taken(&self, state: &mut State, frame: usize) -> bool {
         if frame >= state.populated {
             self.populate(state, frame);
         }
-        state.taken_map.set_taken(frame);
         state.taken += 1;
         if frame < state.fresh {
             return false;
