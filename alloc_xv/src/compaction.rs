@@ -63,9 +63,25 @@ pub(crate) enum Step {
 
 impl Arena {
     /// Whether so much is free in the pages that compaction should start.
+    pub(crate) fn wants_compaction<S: PageSource>(&self) -> bool {
+        self.space.used < Space::start_used::<S>(self.space.backed)
+    }
+
+    /// The same, once: after [`asked`](Self::asked) not again until pages come or go, or until
+    /// [`rearm`](Self::rearm).
     #[inline]
-    pub(crate) fn wants_compaction(&self) -> bool {
+    pub(crate) fn asks_for_compaction(&self) -> bool {
         self.space.used < self.space.start_used
+    }
+
+    /// Somebody knows that compaction is wanted.
+    pub(crate) fn asked(&mut self) {
+        self.space.start_used = 0;
+    }
+
+    /// Whoever was asked is done.
+    pub(crate) fn rearm<S: PageSource>(&mut self) {
+        self.space.set_start_used::<S>();
     }
 
     /// The same for compaction beside frees, which has one threshold for all sizes.
@@ -95,7 +111,7 @@ impl Arena {
         if !self.is_small::<S>() && !self.sweep_step(frames, budget.objects).poor {
             return Step::More;
         }
-        self.packing = self.wants_compaction();
+        self.packing = self.wants_compaction::<S>();
         self.restart_pass();
         if self.packing { Step::More } else { Step::Done }
     }

@@ -118,7 +118,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     /// Work that follows a free: a bounded piece of compaction, or a note for who does it.
     #[inline]
     pub(crate) fn after_free(&self, arena: &mut Arena) {
-        if arena.wants_compaction() {
+        if arena.asks_for_compaction() {
             self.below_target(arena);
         }
     }
@@ -131,14 +131,20 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             if arena.wants_compaction_beside_frees::<S>() {
                 arena.compaction_step(self.frames(), Budget::step(moves));
             }
-        } else if !self.wanted.swap(true, Relaxed) {
-            #[cfg(feature = "std")]
-            self.waker.wake();
+        } else {
+            arena.asked();
+            if !self.wanted.swap(true, Relaxed) {
+                #[cfg(feature = "std")]
+                self.waker.wake();
+            }
         }
     }
 
     pub(crate) fn set_inline_moves(&self, objects: u32) {
         self.inline_moves.store(objects, Relaxed);
+        for arena in &self.arenas {
+            arena.lock().rearm::<S>();
+        }
     }
 
     /// Whether compaction was asked for since the last call.
@@ -171,7 +177,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     pub(crate) fn compact_to_target(&self) {
         for arena in 0..ARENAS {
             let mut left = u64::MAX;
-            if self.lock(arena).wants_compaction() {
+            if self.lock(arena).wants_compaction::<S>() {
                 self.pass(
                     arena,
                     &mut left,
@@ -179,6 +185,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                     Arena::compaction_step::<S>,
                 );
             }
+            self.lock(arena).rearm::<S>();
         }
     }
 
