@@ -120,7 +120,8 @@ impl Arena {
         }
         let leaf_len = EntryTable::leaf_len::<S>();
         let frame = self.entries.add_leaf(frames, index / leaf_len)?;
-        Ok(frames.entry(frames.page(frame), (index % leaf_len) as usize * 8))
+        let page = self.entries.leaf_page(frames, index / leaf_len, frame);
+        Ok(frames.entry(page, (index % leaf_len) as usize * 8))
     }
 
     /// Gives the leaf of slot `index` back if nothing in it is in use.
@@ -187,7 +188,8 @@ impl Arena {
             None => self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?,
         };
         let within = record.first_free::<S>().saturating_sub(1);
-        let cell = frames.entry(frames.page(frame), within as usize * 8);
+        let page = self.entries.leaf_page(frames, leaf, frame);
+        let cell = frames.entry(page, within as usize * 8);
         let (next, generation) = entry::read(cell).vacant_parts();
         record.set_first_free::<S>(next);
         if next == 0 {
@@ -272,10 +274,11 @@ impl Arena {
             .generation(frames, leaf)
             .clamp(1, u32::from(GENERATION_MAX)) as u16;
         let leaf_len = EntryTable::leaf_len::<S>();
+        let page = self.entries.leaf_page(frames, leaf, frame);
         for within in 0..leaf_len {
             let next = if within + 1 < leaf_len { within + 2 } else { 0 };
             entry::set_unlocked(
-                frames.entry(frames.page(frame), within as usize * 8),
+                frames.entry(page, within as usize * 8),
                 Word::vacant(next, generation),
             );
         }

@@ -5,9 +5,10 @@ use crate::arena::{Arena, EntryTable, IndexError, Vacancy};
 use crate::entry::{self, Meaning, Object, Word, block_granules};
 use crate::error::{AccessError, AllocError};
 use crate::fragments::{Fragments, Parts, Resolve};
-use crate::frames::Frames;
+use crate::frames::{Frames, TakeError};
 use crate::pool_core::Core;
 use crate::source::PageSource;
+use crate::space::SpaceError;
 use crate::stats::{Compacted, Stats};
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -115,45 +116,52 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         }
         let size = size as u32;
         let first = thread_hint() % ARENAS;
-        let mut result = Err(AllocError::SpaceFull);
         for turn in 0..ARENAS {
             let arena = (first + turn) % ARENAS;
             let mut locked = self.core.lock(arena);
-            match self.place(&mut locked, size) {
-                Ok((cell, index, object)) => {
-                    let mut parts = self.core.parts(&locked, object);
-                    drop(locked);
-                    fill(&mut parts, (&self.core, arena));
-                    entry::unlock(cell, Word::object(object));
-                    return Ok(self.handle(arena, index, object.tag));
-                }
+            let (cell, index, object) = match self.place(&mut locked, size) {
+                Ok(placed) => placed,
                 // Another arena may have room; for pages they all ask the same source.
-                Err(error @ (AllocError::SpaceFull | AllocError::TooManyObjects { .. })) => {
-                    result = Err(error)
-                }
-                Err(error) => return Err(error),
-            }
+                Err(PlaceError::Full | PlaceError::Entries) if turn + 1 < ARENAS => continue,
+                Err(error) => return Err(self.place_error(error)),
+            };
+            let mut parts = self.core.parts(&locked, object);
+            drop(locked);
+            fill(&mut parts, (&self.core, arena));
+            entry::unlock(cell, Word::object(object));
+            return Ok(self.handle(arena, index, object.tag));
         }
-        result
+        Err(AllocError::SpaceFull)
+    }
+
+    #[cold]
+    fn place_error(&self, error: PlaceError) -> AllocError {
+        match error {
+            PlaceError::Full => AllocError::SpaceFull,
+            PlaceError::Entries => AllocError::TooManyObjects {
+                max: EntryTable::capacity::<S>(),
+            },
+            PlaceError::Take(error) => self.core.space_error(error.into()),
+        }
     }
 
     /// Block first, entry second: either can fail, and undoing the block leaves no trace.
-    fn place(&self, arena: &mut Arena, size: u32) -> Result<(&AtomicU64, u32, Object), AllocError> {
+    #[inline]
+    fn place(&self, arena: &mut Arena, size: u32) -> Result<(&AtomicU64, u32, Object), PlaceError> {
         let frames = self.core.frames();
         let granules = block_granules(size);
-        let offset = arena
-            .space
-            .alloc(frames, granules, 0)
-            .map_err(|error| self.core.space_error(error))?;
+        let offset = match arena.space.alloc(frames, granules, 0) {
+            Ok(offset) => offset,
+            Err(SpaceError::Take(error)) => return Err(PlaceError::Take(error)),
+            Err(SpaceError::Full) => return Err(PlaceError::Full),
+        };
         let vacancy = match arena.take_index(frames) {
-            Ok(taken) => taken,
+            Ok(vacancy) => vacancy,
             Err(error) => {
                 arena.space.free(frames, offset, granules);
                 return Err(match error {
-                    IndexError::Take(error) => self.core.space_error(error.into()),
-                    IndexError::Full => AllocError::TooManyObjects {
-                        max: EntryTable::capacity::<S>(),
-                    },
+                    IndexError::Take(error) => PlaceError::Take(error),
+                    IndexError::Full => PlaceError::Entries,
                 });
             }
         };
@@ -320,6 +328,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         }
         Ok((arena, index, generation))
     }
+}
+
+/// Why an arena had no room.
+enum PlaceError {
+    Take(TakeError),
+    /// Offsets are used up.
+    Full,
+    /// Entries are.
+    Entries,
 }
 
 /// The entry of a live object of this generation.

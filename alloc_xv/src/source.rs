@@ -78,9 +78,10 @@ impl core::error::Error for OutOfPages {}
 /// 2. The address of a frame does not change while it is taken, also when the source is moved.
 /// 3. `PAGE_SIZE` is 4096, 16384 or 65536.
 /// 4. Where [`WINDOWS`](Self::WINDOWS) is set: in a window the address of frame `first + i` is
-///    the address of `first` plus `i * PAGE_SIZE`; all of it may be read at any time (what is
-///    read in a frame that is not taken means nothing); a frame of a window is taken only by
-///    asking for it; and nobody else is given frames of a window until it is closed.
+///    the address of `first` plus `i * PAGE_SIZE`; all of it may be read at any time, and a frame
+///    that is not taken reads as zero or as what it held when it was given back; a frame of a
+///    window is taken only by asking for it; and nobody else is given frames of a window until
+///    it is closed.
 pub unsafe trait PageSource: Send + Sync {
     /// Bytes in a frame.
     const PAGE_SIZE: usize;

@@ -192,6 +192,10 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
                 continue;
             }
             for leaf in dir * Self::dir_len::<S>()..(dir + 1) * Self::dir_len::<S>() {
+                if let Some(frame) = self.leaf_frame(frames, leaf).filter(|_| S::WINDOWS) {
+                    // Whoever peeks here next must not find entries in use.
+                    frames.zero(frame);
+                }
                 self.drop_leaf(frames, leaf, false);
             }
         }
@@ -235,8 +239,8 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     #[inline]
     pub(crate) fn leaf<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<Page> {
         if S::WINDOWS {
-            self.leaf_frame(frames, leaf)?;
-            return Some(self.window.page::<S>(ROOT as u32 + leaf));
+            let frame = self.leaf_frame(frames, leaf)?;
+            return Some(self.leaf_page(frames, leaf, frame));
         }
         let (recent, page) = self.recent.get();
         if recent == leaf.wrapping_add(1) {
@@ -245,6 +249,20 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         let page = frames.page(self.leaf_frame(frames, leaf)?);
         self.recent.set((leaf + 1, page));
         Some(page)
+    }
+
+    /// The page of a leaf that exists, whose frame is known.
+    #[inline]
+    pub(crate) fn leaf_page<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+        frame: FrameId,
+    ) -> Page {
+        if S::WINDOWS {
+            return self.window.page::<S>(ROOT as u32 + leaf);
+        }
+        frames.page(frame)
     }
 
     /// The leaf's frame, if the leaf exists.

@@ -5,7 +5,7 @@
 mod model_common;
 
 use alloc_xv::{
-    AccessError, AllocError, Counting, Failing, Handle, OBJECT_MAX, Pool, Reading, RegionSource,
+    AccessError, AllocError, Counting, Failing, Handle, OBJECT_MAX, PageSource, Pool, Reading,
 };
 use libfuzzer_sys::fuzz_target;
 use model_common::{
@@ -16,14 +16,14 @@ const HELD_MAX: usize = 3;
 
 /// One arena: with more, which one is used depends on the thread's stack, so that an input
 /// would not do the same twice.
-type Objects<'s, const PAGE: usize> = Pool<Source<'s, PAGE>, spin::Mutex<()>, 1>;
+type Objects<'s, P> = Pool<Source<'s, P>, spin::Mutex<()>, 1>;
 
 struct Live {
     handle: Handle,
     bytes: Vec<u8>,
 }
 
-fn assert_refused<const PAGE: usize>(pool: &Objects<'_, PAGE>, handle: Handle) {
+fn assert_refused<P: PageSource>(pool: &Objects<'_, P>, handle: Handle) {
     let bad = AccessError::BadHandle;
     assert_eq!(pool.size(handle), Err(bad));
     assert_eq!(pool.read(handle).err(), Some(bad));
@@ -32,14 +32,14 @@ fn assert_refused<const PAGE: usize>(pool: &Objects<'_, PAGE>, handle: Handle) {
     assert_eq!(pool.free(handle), Err(bad));
 }
 
-fn verify<const PAGE: usize>(pool: &Objects<'_, PAGE>, object: &Live) {
+fn verify<P: PageSource>(pool: &Objects<'_, P>, object: &Live) {
     assert_eq!(pool.size(object.handle), Ok(object.bytes.len()));
     let reading = pool.read(object.handle).unwrap();
     assert!(reading.fragments().concat() == object.bytes);
 }
 
-fn alloc<const PAGE: usize>(
-    pool: &Objects<'_, PAGE>,
+fn alloc<P: PageSource>(
+    pool: &Objects<'_, P>,
     size: usize,
     seed: u64,
     filled: bool,
@@ -70,8 +70,8 @@ fn alloc<const PAGE: usize>(
     }
 }
 
-fn write<const PAGE: usize>(
-    pool: &Objects<'_, PAGE>,
+fn write<P: PageSource>(
+    pool: &Objects<'_, P>,
     object: &mut Live,
     seed: u64,
     input: &mut Input<'_>,
@@ -104,9 +104,9 @@ fn write<const PAGE: usize>(
     }
 }
 
-fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<'_>) {
-    let frames: Counted<PAGE> = Counting::new(region);
-    let pool: Objects<'_, PAGE> = Pool::new(Failing::new(&frames));
+fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
+    let frames: Counted<P> = Counting::new(pages);
+    let pool: Objects<'_, P> = Pool::new(Failing::new(&frames));
     let mut live: Vec<Live> = Vec::new();
     let mut stale: Vec<Handle> = Vec::new();
     let mut held: Vec<(Live, Reading<'_>)> = Vec::new();
@@ -184,7 +184,7 @@ fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<
     let payload: usize = live.iter().map(|object| object.bytes.len()).sum();
     assert_eq!(stats.payload_bytes, payload as u64);
     assert_eq!(pool.pages_used(), frames.taken());
-    assert_eq!(stats.used_bytes(), (frames.taken() * PAGE) as u64);
+    assert_eq!(stats.used_bytes(), (frames.taken() * P::PAGE_SIZE) as u64);
     for object in &live {
         verify(&pool, object);
     }
@@ -209,6 +209,7 @@ fuzz_target!(|bytes: &[u8]| {
     REGIONS.with(|regions| match input.byte() % 8 {
         0 => run(regions.middle, input),
         1 => run(regions.large, input),
+        2..=4 => run(regions.windows, input),
         _ => run(regions.small, input),
     });
 });

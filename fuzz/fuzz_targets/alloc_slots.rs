@@ -4,7 +4,7 @@
 
 mod model_common;
 
-use alloc_xv::{Counting, Failing, RegionSource, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX};
+use alloc_xv::{Counting, Failing, PageSource, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX};
 use libfuzzer_sys::fuzz_target;
 use model_common::{
     Counted, Input, OPS_MAX, Regions, Source, is_no_memory, pattern, without_pages_max,
@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 const ARENAS: usize = 2;
 const HELD_MAX: usize = 3;
 
-type Store<'s, const PAGE: usize> = Slots<Source<'s, PAGE>, spin::Mutex<()>, ARENAS>;
-type Held<'c, 's, const PAGE: usize> = Slot<'c, Source<'s, PAGE>, spin::Mutex<()>, ARENAS>;
+type Store<'s, P> = Slots<Source<'s, P>, spin::Mutex<()>, ARENAS>;
+type Held<'c, 's, P> = Slot<'c, Source<'s, P>, spin::Mutex<()>, ARENAS>;
 
 #[derive(Clone, Copy)]
 enum Content {
@@ -40,7 +40,7 @@ fn state(content: Option<&Content>) -> SlotState {
     }
 }
 
-fn verify_held<const PAGE: usize>(slot: &Held<'_, '_, PAGE>, content: Option<&Content>) {
+fn verify_held<P: PageSource>(slot: &Held<'_, '_, P>, content: Option<&Content>) {
     assert_eq!(slot.state(), state(content));
     match content {
         Some(&Content::Object { seed, size, .. }) => {
@@ -50,7 +50,7 @@ fn verify_held<const PAGE: usize>(slot: &Held<'_, '_, PAGE>, content: Option<&Co
     }
 }
 
-fn verify<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &Map, key: u64) {
+fn verify<P: PageSource>(slots: &Store<'_, P>, map: &Map, key: u64) {
     let content = map.get(&key);
     assert_eq!(slots.state(key), Ok(state(content)));
     match slots.get(key).unwrap() {
@@ -59,7 +59,7 @@ fn verify<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &Map, key: u64) {
     }
 }
 
-fn verify_stats<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &Map) {
+fn verify_stats<P: PageSource>(slots: &Store<'_, P>, map: &Map) {
     let sizes = map.values().filter_map(|content| match content {
         Content::Object { size, .. } => Some(*size as u64),
         Content::Value(_) => None,
@@ -69,10 +69,13 @@ fn verify_stats<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &Map) {
     assert_eq!(stats.payload_bytes, sizes.sum::<u64>());
     assert!(stats.block_bytes >= stats.payload_bytes + 4 * stats.objects);
     assert!(stats.block_bytes <= stats.payload_bytes + 16 * stats.objects);
-    assert_eq!(stats.used_bytes(), (slots.pages_used() * PAGE) as u64);
+    assert_eq!(
+        stats.used_bytes(),
+        (slots.pages_used() * P::PAGE_SIZE) as u64
+    );
 }
 
-fn store<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &mut Map, key: u64, new: Content) {
+fn store<P: PageSource>(slots: &Store<'_, P>, map: &mut Map, key: u64, new: Content) {
     let before = slots.stats();
     let result = match new {
         Content::Value(value) => slots.set_value(key, value),
@@ -95,8 +98,8 @@ fn store<const PAGE: usize>(slots: &Store<'_, PAGE>, map: &mut Map, key: u64, ne
 }
 
 /// Changes a slot through the one that is held.
-fn change_held<const PAGE: usize>(
-    slot: &mut Held<'_, '_, PAGE>,
+fn change_held<P: PageSource>(
+    slot: &mut Held<'_, '_, P>,
     map: &mut Map,
     key: u64,
     input: &mut Input<'_>,
@@ -126,11 +129,11 @@ fn change_held<const PAGE: usize>(
     verify_held(slot, map.get(&key));
 }
 
-fn run<const PAGE: usize>(region: &'static RegionSource<PAGE>, mut input: Input<'_>) {
-    let frames: Counted<PAGE> = Counting::new(region);
-    let slots: Store<'_, PAGE> = Slots::new(Failing::new(&frames));
+fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
+    let frames: Counted<P> = Counting::new(pages);
+    let slots: Store<'_, P> = Slots::new(Failing::new(&frames));
     let mut map = Map::new();
-    let mut held: Vec<(u64, Held<'_, '_, PAGE>)> = Vec::new();
+    let mut held: Vec<(u64, Held<'_, '_, P>)> = Vec::new();
     for seed in 0..OPS_MAX as u64 {
         if input.is_empty() {
             break;
@@ -222,6 +225,7 @@ fuzz_target!(|bytes: &[u8]| {
     REGIONS.with(|regions| match input.byte() % 8 {
         0 => run(regions.middle, input),
         1 => run(regions.large, input),
+        2..=4 => run(regions.windows, input),
         _ => run(regions.small, input),
     });
 });

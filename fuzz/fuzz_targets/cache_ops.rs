@@ -4,7 +4,7 @@
 
 mod model_common;
 
-use alloc_xv::{Counting, Failing, RegionSource};
+use alloc_xv::{Counting, Failing, PageSource};
 use compcache::{AnyCodec, Cache, Codec, Config, Error, SECTOR_SIZE, Shared};
 use libfuzzer_sys::fuzz_target;
 use model_common::{Counted, Input, Regions, Source, is_no_memory, pattern};
@@ -16,8 +16,8 @@ const DEVICE: u64 = 1 << 10;
 
 type Page<const PAGE: usize> = Box<[u8; PAGE]>;
 type Bank<const PAGE: usize> = &'static [Shared<AnyCodec, spin::Mutex<()>, PAGE>];
-type Tested<'s, const PAGE: usize, const FRAME: usize> =
-    Cache<Source<'s, FRAME>, AnyCodec, Bank<PAGE>, spin::Mutex<()>, PAGE, 2>;
+type Tested<'s, const PAGE: usize, P> =
+    Cache<Source<'s, P>, AnyCodec, Bank<PAGE>, spin::Mutex<()>, PAGE, 2>;
 
 fn blank<const PAGE: usize>() -> Page<PAGE> {
     vec![0; PAGE].try_into().expect("PAGE bytes")
@@ -58,13 +58,13 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes == &vec![0; bytes.len()][..]
 }
 
-struct Model<'s, const PAGE: usize, const FRAME: usize> {
-    cache: Tested<'s, PAGE, FRAME>,
-    frames: &'s Counted<FRAME>,
+struct Model<'s, const PAGE: usize, P: PageSource + 'static> {
+    cache: Tested<'s, PAGE, P>,
+    frames: &'s Counted<P>,
     map: BTreeMap<u64, Page<PAGE>>,
 }
 
-impl<const PAGE: usize, const FRAME: usize> Model<'_, PAGE, FRAME> {
+impl<const PAGE: usize, P: PageSource + 'static> Model<'_, PAGE, P> {
     fn verify(&self, index: u64) {
         let mut back: Page<PAGE> = blank();
         back.fill(0xa5);
@@ -84,7 +84,10 @@ impl<const PAGE: usize, const FRAME: usize> Model<'_, PAGE, FRAME> {
         assert_eq!(stat.same_pages, same as u64);
         assert!(stat.compr_data_size <= ((pages - same) * PAGE) as u64);
         assert!(stat.huge_pages <= (pages - same) as u64);
-        assert_eq!(stat.mem_used_total, (self.frames.taken() * FRAME) as u64);
+        assert_eq!(
+            stat.mem_used_total,
+            (self.frames.taken() * P::PAGE_SIZE) as u64
+        );
     }
 
     /// An operation that failed for want of memory changed nothing.
@@ -190,19 +193,19 @@ impl<const PAGE: usize, const FRAME: usize> Model<'_, PAGE, FRAME> {
     }
 }
 
-fn run<const PAGE: usize, const FRAME: usize>(
-    region: &'static RegionSource<FRAME>,
+fn run<const PAGE: usize, P: PageSource + 'static>(
+    pages: &'static P,
     (codec, bank): (AnyCodec, Bank<PAGE>),
     checksum: bool,
     mut input: Input<'_>,
 ) {
-    let frames: Counted<FRAME> = Counting::new(region);
+    let frames: Counted<P> = Counting::new(pages);
     let config = Config {
         checksum,
         ..Config::new(DEVICE)
     };
     let cache = Cache::new(Failing::new(&frames), codec, bank, config).unwrap();
-    let mut model: Model<'_, PAGE, FRAME> = Model {
+    let mut model: Model<'_, PAGE, P> = Model {
         cache,
         frames: &frames,
         map: BTreeMap::new(),
@@ -273,6 +276,7 @@ fuzz_target!(|bytes: &[u8]| {
             1 => run(regions.middle, middle[codec], checksum, input),
             2 => run(regions.small, large[codec], checksum, input),
             3 => run(regions.large, large[codec], checksum, input),
+            4..=7 => run(regions.windows, small[codec], checksum, input),
             _ => run(regions.small, small[codec], checksum, input),
         }
     });

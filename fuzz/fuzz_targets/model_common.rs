@@ -2,7 +2,11 @@
 //! bytes that tell which object they belong to.
 #![allow(dead_code, reason = "each target uses its part")]
 
-use alloc_xv::{AllocError, Counting, Failing, RegionSource, Stats};
+use alloc_xv::{
+    AllocError, Counting, Failing, FrameId, OBJECT_MAX, OutOfPages, PageSource, RegionSource, Stats,
+};
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex};
 
 /// Operations of one input: bounds the time of an execution.
 pub const OPS_MAX: usize = 200;
@@ -42,8 +46,9 @@ impl Input<'_> {
         match word >> 12 {
             0 => 1 + word % 24,
             1 => 4080 + word % 40,
-            2 => 65544 - word % 24,
-            3 => word * 8 % 65536 + 1,
+            // Few are big: copying them takes the time of many others.
+            2 if word % 8 == 0 => 65544 - word / 8 % 24,
+            3 if word % 4 == 0 => word * 8 % 65536 + 1,
             _ => 1 + word % 4096,
         }
     }
@@ -53,7 +58,7 @@ impl Input<'_> {
         let byte = u64::from(self.byte());
         match byte >> 6 {
             0..=2 => byte % 48,
-            _ => (byte & 0x3f) << (9 + byte % 9),
+            _ => (byte & 7) << (9 + byte % 13),
         }
     }
 }
@@ -67,8 +72,101 @@ pub fn region<const PAGE: usize>(frames: usize) -> &'static RegionSource<PAGE> {
     ))
 }
 
-/// Regions of all page sizes.
+/// A source with windows, in memory that keeps what was written to frames that were given back:
+/// the contract lets it.
+pub struct Windows {
+    base: *mut u8,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    taken: HashSet<u32>,
+    open: [bool; Windows::COUNT],
+}
+
+// SAFETY: the address of memory that is never unmapped; frames are handed out under a lock.
+unsafe impl Send for Windows {}
+// SAFETY: as above.
+unsafe impl Sync for Windows {}
+
+impl Windows {
+    const COUNT: usize = 8;
+    /// Frames of a window.
+    const FRAMES: u32 = 1 << 22;
+    /// Most frames taken.
+    const CAPACITY: usize = 300;
+
+    pub fn new() -> Self {
+        // SAFETY: a new anonymous mapping touches nothing that exists.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                Self::COUNT * Self::FRAMES as usize * 4096,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(base, libc::MAP_FAILED, "address space");
+        Self {
+            base: base.cast(),
+            state: Mutex::default(),
+        }
+    }
+}
+
+// SAFETY: windows are disjoint parts of one mapping, every frame of them has one taker at a
+// time, and nothing but the takers changes the memory.
+unsafe impl PageSource for Windows {
+    const PAGE_SIZE: usize = 4096;
+    const WINDOWS: bool = true;
+
+    fn open_window(&self, frames: u32) -> Result<FrameId, OutOfPages> {
+        assert!(frames <= Self::FRAMES);
+        let mut state = self.state.lock().unwrap();
+        let place = state.open.iter().position(|open| !open).ok_or(OutOfPages)?;
+        state.open[place] = true;
+        Ok(FrameId::new(place as u32 * Self::FRAMES).unwrap())
+    }
+
+    fn close_window(&self, first: FrameId) {
+        let mut state = self.state.lock().unwrap();
+        let window = first.number() / Self::FRAMES;
+        assert!(
+            state
+                .taken
+                .iter()
+                .all(|frame| frame / Self::FRAMES != window)
+        );
+        assert!(std::mem::take(&mut state.open[window as usize]));
+    }
+
+    fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, OutOfPages> {
+        let frame = wanted.expect("every page of a pool has a place");
+        let mut state = self.state.lock().unwrap();
+        assert!(state.open[(frame.number() / Self::FRAMES) as usize]);
+        if state.taken.len() >= Self::CAPACITY {
+            return Err(OutOfPages);
+        }
+        assert!(state.taken.insert(frame.number()), "taken twice");
+        Ok(frame)
+    }
+
+    unsafe fn give_back(&self, frame: FrameId) {
+        let mut state = self.state.lock().unwrap();
+        assert!(state.taken.remove(&frame.number()), "given back twice");
+    }
+
+    fn address(&self, frame: FrameId) -> *mut u8 {
+        self.base.wrapping_add(frame.number() as usize * 4096)
+    }
+}
+
+/// Regions of all page sizes, and windows.
 pub struct Regions {
+    pub windows: &'static Windows,
     pub small: &'static RegionSource<4096>,
     pub middle: &'static RegionSource<16384>,
     pub large: &'static RegionSource<65536>,
@@ -77,6 +175,7 @@ pub struct Regions {
 impl Regions {
     pub fn new() -> Self {
         Self {
+            windows: Box::leak(Box::new(Windows::new())),
             small: region(300),
             middle: region(120),
             large: region(60),
@@ -84,11 +183,11 @@ impl Regions {
     }
 }
 
-/// A region whose taken frames are counted.
-pub type Counted<const PAGE: usize> = Counting<&'static RegionSource<PAGE>>;
+/// Pages whose taken frames are counted.
+pub type Counted<P> = Counting<&'static P>;
 
 /// What allocator and cache take their pages from: it fails on demand.
-pub type Source<'s, const PAGE: usize> = Failing<&'s Counted<PAGE>>;
+pub type Source<'s, P> = Failing<&'s Counted<P>>;
 
 pub fn is_no_memory(error: AllocError) -> bool {
     matches!(
@@ -103,13 +202,21 @@ pub fn without_pages_max(mut stats: Stats) -> Stats {
     stats
 }
 
-/// Bytes that tell which object they belong to.
+/// Bytes that tell which object they belong to: a piece of one long noise, from a place that the
+/// seed chooses. Made once, as making them costs more than all else.
 pub fn pattern(seed: u64, size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for chunk in bytes.chunks_mut(8) {
-        state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-        chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
-    }
-    bytes
+    const PLACES: usize = 1 << 16;
+    static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut state = 1u64;
+        let words = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            state ^ state >> 29
+        });
+        words
+            .take((PLACES + 2 * OBJECT_MAX) / 8)
+            .flat_map(u64::to_le_bytes)
+            .collect()
+    });
+    let place = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % PLACES;
+    NOISE[place..place + size].to_vec()
 }
