@@ -8,7 +8,7 @@ pub(crate) mod generate;
 pub(crate) mod process;
 
 use compcache_bench::result::PagesInfo;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 /// Bytes of a page.
 pub(crate) const PAGE_SIZE: usize = 4096;
@@ -42,7 +42,7 @@ impl PageSet {
             if compress::same_filled(page).is_some() {
                 same_filled += 1;
             } else {
-                hashed.push((xxh3_64(page), page));
+                hashed.push((XxHash3_64::oneshot(page), page));
             }
         }
         let duplicates = count_duplicates(hashed);
