@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-const SIZE: u64 = 256 << 10;
+const SIZE: u64 = 128 << 10;
 const PAGE: u64 = 4096;
 const ASKS_MAX: usize = 60;
 const EIO: u32 = 5;
@@ -83,7 +83,9 @@ impl BlockDevice for Bytes {
             let first = (PAGE - offset % PAGE).min(len) as usize;
             let (head, rest) = bytes.split_at(first);
             let kind = kind_of(head);
-            let same = rest.chunks(PAGE as usize).take_while(|page| kind_of(page) == kind);
+            let same = rest
+                .chunks(PAGE as usize)
+                .take_while(|page| kind_of(page) == kind);
             let len = (first + same.map(<[u8]>::len).sum::<usize>()) as u64;
             Extent { len, kind }
         })
@@ -109,7 +111,11 @@ fn hostile(stage: u8, mut input: Input<'_>) {
     let mut stream = match stage {
         0 => stream,
         1 => Client::greet(stream).unwrap().stream,
-        _ => Client::connect(stream, "disk", stage & 1 == 1).unwrap().stream,
+        _ => {
+            Client::connect(stream, "disk", stage & 1 == 1)
+                .unwrap()
+                .stream
+        }
     };
     let _ = stream.write_all(input.0);
     let mut sent = Vec::new();
@@ -121,7 +127,7 @@ fn any_ask(input: &mut Input<'_>) -> Ask {
     let mut ask = Ask {
         command: u16::from(kind % 8),
         flags: 0,
-        offset: u64::from(input.byte()) * 1024,
+        offset: u64::from(input.byte()) * 512,
         len: u32::from(input.byte()) * 512,
     };
     ask.flags = match ask.command {
@@ -190,9 +196,14 @@ fn known(structured: bool, mut input: Input<'_>) {
             command::WRITE => pattern(nth, ask.len as usize),
             _ => Vec::new(),
         };
-        device
-            .left
-            .store(if fails < 16 { u32::from(fails) } else { u32::MAX }, Ordering::Relaxed);
+        device.left.store(
+            if fails < 16 {
+                u32::from(fails)
+            } else {
+                u32::MAX
+            },
+            Ordering::Relaxed,
+        );
         let answer = match client.call(ask, &data) {
             Ok(answer) => answer,
             // A read that failed after its header was sent: all that is left is to hang up.
@@ -205,7 +216,11 @@ fn known(structured: bool, mut input: Input<'_>) {
             continue;
         }
         if answer.error != 0 {
-            assert!(fails < 16 && answer.error == EIO, "{ask:?} {}", answer.error);
+            assert!(
+                fails < 16 && answer.error == EIO,
+                "{ask:?} {}",
+                answer.error
+            );
             // Perhaps done in part.
             model.copy_from_slice(&device.bytes.lock().unwrap());
             continue;
@@ -215,7 +230,11 @@ fn known(structured: bool, mut input: Input<'_>) {
             command::WRITE => model[from..from + len].copy_from_slice(&data),
             command::TRIM | command::WRITE_ZEROES => model[from..from + len].fill(0),
             command::BLOCK_STATUS => {
-                let total: u64 = answer.extents.iter().map(|extent| u64::from(extent.0)).sum();
+                let total: u64 = answer
+                    .extents
+                    .iter()
+                    .map(|extent| u64::from(extent.0))
+                    .sum();
                 let one = ask.flags & command_flag::REQ_ONE != 0;
                 assert!(total <= u64::from(ask.len) && (!one || answer.extents.len() == 1));
                 assert!(!answer.extents.is_empty());
