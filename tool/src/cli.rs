@@ -23,6 +23,7 @@ Examples:
   compcache analyze --pid 4242              what would compressing this process's memory save?
   compcache capture --pid 4242 -o app.pages keep its pages for later
   compcache bench --pages app.pages --report out
+  compcache serve --size 4G --nbd unix:/run/swap.sock
 
 Exit status: 0 when all went well, 2 for a wrong command line, 1 for everything else."
 )]
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Capture(CaptureArgs),
     Generate(GenerateArgs),
     Report(ReportArgs),
+    Serve(ServeArgs),
     /// The process that builds the default pages.
     #[command(name = CHILD_COMMAND, hide = true)]
     BuildHeap {
@@ -179,6 +181,77 @@ pub(crate) struct ReportArgs {
     /// Directory for index.html and the SVG files
     #[arg(value_name = "DIR")]
     pub(crate) dir: PathBuf,
+}
+
+/// Serve a compressed block device until SIGTERM or SIGINT.
+///
+/// The device is empty at first and lives in this process's memory: what is on it is gone when the server stops. Several
+/// front ends may serve the same device. Where it is meant for swap, run it as root, so that its memory can be locked.
+#[derive(Args)]
+#[command(group(ArgGroup::new("frontend").args(FRONTENDS).required(true).multiple(true)))]
+#[command(after_help = "\
+Examples:
+  compcache serve --size 4G --nbd unix:/run/swap.sock
+  compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
+  nbdinfo 'nbd+unix:///?socket=/run/swap.sock'           what a client sees
+
+A socket is readable by its owner only; change its mode to let others in. TCP is neither encrypted nor protected.")]
+pub(crate) struct ServeArgs {
+    /// Size of the device, such as 4G; rounded up to 4096 bytes
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) size: usize,
+    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw
+    #[arg(
+        long,
+        value_name = "CODEC",
+        default_value = "lz4",
+        allow_hyphen_values = true
+    )]
+    pub(crate) codec: AnyCodec,
+    /// The most memory for pages, such as 1G; writes that need more fail with ENOSPC [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) mem_limit: Option<usize>,
+    /// Serve NBD at unix:PATH or tcp:HOST:PORT; may be repeated
+    #[cfg(feature = "nbd")]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) nbd: Vec<compcache_nbd::Address>,
+    /// Name of the NBD export; the empty name leads to it as well
+    #[cfg(feature = "nbd")]
+    #[arg(long, value_name = "NAME", default_value = "", requires = "nbd")]
+    pub(crate) export: String,
+    /// NBD clients at once; more are refused
+    #[cfg(feature = "nbd")]
+    #[arg(long, value_name = "N", default_value = "128", requires = "nbd", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    pub(crate) connections: usize,
+    /// Refuse writes
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Lock the server's memory, so that it is never swapped out itself
+    #[arg(long, value_enum, default_value_t = Mlock::Auto)]
+    pub(crate) mlock: Mlock,
+    /// How soon the kernel kills this process when memory runs out, -1000 (never) to 1000
+    #[arg(long, value_name = "N", default_value = "-1000", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    pub(crate) oom_score_adj: i32,
+    /// Tell systemd when the device is ready (Type=notify)
+    #[arg(long)]
+    pub(crate) notify: bool,
+}
+
+/// The arguments that name a front end.
+#[cfg(feature = "nbd")]
+const FRONTENDS: [&str; 1] = ["nbd"];
+#[cfg(not(feature = "nbd"))]
+const FRONTENDS: [&str; 0] = [];
+
+/// Whether memory is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mlock {
+    /// If it is permitted, with a note otherwise
+    Auto,
+    /// Or else fail
+    Required,
+    /// Leave it unlocked
+    Off,
 }
 
 #[derive(Args)]

@@ -6,6 +6,7 @@
 //! | `pages` | where pages come from: files, a live process, a process built from a seed |
 //! | `heap` | the inside of that process |
 //! | `bench`, `analyze`, `capture` | the subcommands |
+//! | `serve` | the subcommand that serves a device: front ends, signals, status line |
 //! | `harness` | the way to the benchmark library |
 //! | `tables`, `report` | results for people: text, HTML with plots |
 //! | `output`, `progress`, `units` | files that appear whole, progress, sizes and times |
@@ -25,6 +26,7 @@ mod output;
 mod pages;
 mod progress;
 mod report;
+mod serve;
 mod tables;
 mod units;
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Capture(args) => capture::run(&args),
         Command::Generate(args) => capture::run_generate(&args),
         Command::Report(args) => bench::run_report(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::BuildHeap { seed, pages } => heap::run_child(seed, pages),
     };
     match result {

@@ -266,17 +266,14 @@ impl<const PAGE: usize> Area<PAGE> {
             let storage = &state.map_storage;
             // SAFETY: every frame is free, so the map is all zero, which is also what dropped
             // pages read as.
-            unsafe { storage.advise(0, storage.bytes, libc::MADV_DONTNEED) };
+            unsafe { storage.drop_content(0, storage.bytes) };
         }
     }
 
     fn drop_run(&self, run: Option<(usize, usize)>) {
         if let Some((start, end)) = run.filter(|&(start, end)| start < end) {
             // SAFETY: the frames are free, and stay so under the state's lock.
-            unsafe {
-                self.map
-                    .advise(start * PAGE, (end - start) * PAGE, libc::MADV_DONTNEED)
-            };
+            unsafe { self.map.drop_content(start * PAGE, (end - start) * PAGE) };
         }
     }
 

@@ -71,6 +71,21 @@ impl Mapping {
         // SAFETY: the range lies in this mapping; the caller answers for its content.
         unsafe { libc::madvise(self.base.as_ptr().add(start).cast(), bytes, advice) == 0 }
     }
+
+    /// Gives a part of the mapping back to the system; it reads as zeroes afterwards.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses that part.
+    pub(super) unsafe fn drop_content(&self, start: usize, bytes: usize) {
+        // In a process that has locked its memory (mlockall) the first is refused, before Linux
+        // 5.18 both: what is free stays resident then.
+        // SAFETY: the caller answers for the content.
+        unsafe {
+            let _ = self.advise(start, bytes, libc::MADV_DONTNEED)
+                || self.advise(start, bytes, libc::MADV_DONTNEED_LOCKED);
+        }
+    }
 }
 
 impl Drop for Mapping {
