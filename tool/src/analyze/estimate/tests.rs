@@ -8,9 +8,10 @@ const PAGE: u64 = PAGE_SIZE as u64;
 
 #[test]
 fn same_filled_pages_take_entries_alone() {
-    // In each of four arenas a leaf of 512 entries and its directory.
-    assert_eq!(cache_bytes(&[0; 2048]), 4 * 2 * PAGE);
-    assert_eq!(cache_bytes(&[0; 2049]), (4 * 2 + 1) * PAGE);
+    // A run of 16384 pages has an arena of its own: 32 leaves of 512 entries and a directory.
+    assert_eq!(cache_bytes(&[0; 512]), 2 * PAGE);
+    assert_eq!(cache_bytes(&[0; 513]), 3 * PAGE);
+    assert_eq!(cache_bytes(&[0; 4 * 16384]), 4 * 33 * PAGE);
     assert_eq!(cache_bytes(&[0]), 2 * PAGE);
     assert_eq!(slab_bytes(&[0; 256]), PAGE);
 }
@@ -26,7 +27,7 @@ fn slabs_round_up_to_classes_and_slabs() {
 
 #[test]
 fn blocks_are_whole_granules_that_cross_pages() {
-    // The first 512 pages live in one arena: two tables of a leaf and a directory.
+    // The first pages live in one arena: two tables of a leaf and a directory.
     let tables = 4 * PAGE;
     // 1016 + 8 = 1024: four to a page.
     assert_eq!(cache_bytes(&[1016; 16]), 4 * PAGE + tables);
