@@ -7,6 +7,9 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use compress::AnyCodec;
 
+use crate::config::ConfigArgs;
+use crate::control::ControlArgs;
+use crate::ctl::CtlArgs;
 use crate::pages::generate::CHILD_COMMAND;
 use crate::units::parse_size;
 
@@ -39,7 +42,8 @@ pub(crate) enum Command {
     Capture(CaptureArgs),
     Generate(GenerateArgs),
     Report(ReportArgs),
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
+    Ctl(CtlArgs),
     /// The process that builds the default pages.
     #[command(name = CHILD_COMMAND, hide = true)]
     BuildHeap {
@@ -193,21 +197,19 @@ pub(crate) struct ReportArgs {
 Examples:
   compcache serve --size 4G --nbd unix:/run/swap.sock
   compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
+  compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/swap.sock
   nbdinfo 'nbd+unix:///?socket=/run/swap.sock'           what a client sees
 
 A socket is readable by its owner only; change its mode to let others in. TCP is neither encrypted nor protected.")]
 pub(crate) struct ServeArgs {
     /// Size of the device, such as 4G; rounded up to 4096 bytes
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub(crate) size: usize,
-    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw
-    #[arg(
-        long,
-        value_name = "CODEC",
-        default_value = "lz4",
-        allow_hyphen_values = true
-    )]
-    pub(crate) codec: AnyCodec,
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "config")]
+    pub(crate) size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw [default: lz4]
+    #[arg(long, value_name = "CODEC", allow_hyphen_values = true)]
+    pub(crate) codec: Option<AnyCodec>,
     /// The most memory for pages, such as 1G; writes that need more fail with ENOSPC [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) mem_limit: Option<usize>,
@@ -235,6 +237,8 @@ pub(crate) struct ServeArgs {
     /// Tell systemd when the device is ready (Type=notify)
     #[arg(long)]
     pub(crate) notify: bool,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
 }
 
 /// The arguments that name a front end.

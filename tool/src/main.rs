@@ -20,8 +20,13 @@ mod analyze;
 mod bench;
 mod capture;
 mod cli;
+mod config;
+mod control;
+mod ctl;
 mod harness;
 mod heap;
+mod listen;
+mod metrics;
 mod output;
 mod pages;
 mod progress;
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => capture::run_generate(&args),
         Command::Report(args) => bench::run_report(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
         Command::BuildHeap { seed, pages } => heap::run_child(seed, pages),
     };
     match result {

@@ -13,12 +13,14 @@ mod machine;
 mod nbd;
 mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use compcache_device::{Config, Device, PAGE_SIZE};
 
 use crate::cli::ServeArgs;
+use crate::config::Section;
+use crate::control::{Control, Subject};
 use crate::output;
 use frontend::{Frontend, Running};
 use machine::StopSignals;
@@ -34,7 +36,19 @@ const STATUS_TIME: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     // Before there is any other thread: threads inherit which signals are waited for.
     let signals = StopSignals::block()?;
-    let device = Arc::new(device(args)?);
+    let section = args.config.section()?;
+    if let Some(text) = section
+        .as_ref()
+        .and_then(|section| section.skipped.as_ref())
+    {
+        // As zram-generator: no device, and no failure. A service has started and ended.
+        output::note(&format!("{text}; nothing is served"));
+        if args.notify {
+            notify(sd_notify::NotifyState::Ready);
+        }
+        return Ok(());
+    }
+    let device = Arc::new(device(args, section.as_ref())?);
     machine::lock_memory(args.mlock)?;
     machine::set_oom_score_adj(args.oom_score_adj);
 
@@ -42,31 +56,68 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     for frontend in frontends(args)? {
         running.start(frontend, &device)?;
     }
-    output::print(&running.describe())?;
+    let running = Arc::new(Mutex::new(running));
+    let control = control(args, &device, &running)?;
+    output::print(&lock(&running).describe())?;
     if args.notify {
         notify(sd_notify::NotifyState::Ready);
     }
     let mut status = Status::new(&device);
     while !signals.wait(STATUS_TIME)? {
-        status.draw(&device, running.clients());
+        status.draw(&device, lock(&running).clients());
     }
     drop(status);
     if args.notify {
         notify(sd_notify::NotifyState::Stopping);
     }
-    running.stop()
+    drop(control);
+    std::mem::take(&mut *lock(&running)).stop()
 }
 
-fn device(args: &ServeArgs) -> Result<Device, String> {
-    let size = (args.size as u64)
+/// The control socket, and what it is asked about.
+fn control(
+    args: &ServeArgs,
+    device: &Arc<Device>,
+    running: &Arc<Mutex<Running>>,
+) -> Result<Control, String> {
+    let places = lock(running)
+        .describe()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let running = Arc::clone(running);
+    let clients = Box::new(move || lock(&running).clients());
+    Control::start(&args.control, |name| {
+        Subject::new(name, device, places, clients)
+    })
+}
+
+/// A front end that panicked is as good as any other: what is read of it are counts.
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the command line says goes before what the section says.
+fn device(args: &ServeArgs, section: Option<&Section>) -> Result<Device, String> {
+    let size = args.size.map(|bytes| bytes as u64);
+    let size = size
+        .or(section.map(|section| section.size))
+        .unwrap_or(0)
         .checked_next_multiple_of(PAGE_SIZE)
         .ok_or("the size is too large; name a smaller one")?;
+    let limit = args.mem_limit.map(|bytes| bytes as u64);
+    let defaults = Config::new(size);
     let config = Config {
-        codec: args.codec,
-        mem_limit: args.mem_limit.map_or(0, |bytes| bytes as u64),
-        ..Config::new(size)
+        codec: args
+            .codec
+            .or(section.map(|section| section.codec))
+            .unwrap_or(defaults.codec),
+        mem_limit: limit
+            .or(section.map(|section| section.mem_limit))
+            .unwrap_or(defaults.mem_limit),
+        ..defaults
     };
-    Device::new(config).map_err(|error| format!("{error}; try a smaller --size"))
+    Device::new(config).map_err(|error| format!("{error}; try a smaller size"))
 }
 
 /// The front ends that the command line names, not started yet.

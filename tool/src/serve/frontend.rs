@@ -8,7 +8,7 @@ use compcache_device::Device;
 ///
 /// Whatever it sets up outside this process (sockets, devices, mounts) is gone after
 /// [`stop`](Self::stop), and also if it is dropped without.
-pub(crate) trait Frontend {
+pub(crate) trait Frontend: Send {
     /// Starts to serve; returns when clients can connect.
     ///
     /// # Errors
