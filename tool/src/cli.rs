@@ -10,7 +10,9 @@ use compress::AnyCodec;
 use crate::config::ConfigArgs;
 use crate::control::ControlArgs;
 use crate::ctl::CtlArgs;
+use crate::docs::{DOCS_COMMAND, DocsArgs};
 use crate::pages::generate::CHILD_COMMAND;
+use crate::top::TopArgs;
 use crate::units::parse_size;
 
 /// Measures what keeping memory compressed costs and saves.
@@ -27,6 +29,8 @@ Examples:
   compcache capture --pid 4242 -o app.pages keep its pages for later
   compcache bench --pages app.pages --report out
   compcache serve --size 4G --nbd unix:/run/swap.sock
+  compcache ctl                             what is served, in zramctl's columns
+  compcache top                             and what it does, live
 
 Exit status: 0 when all went well, 2 for a wrong command line, 1 for everything else."
 )]
@@ -44,6 +48,10 @@ pub(crate) enum Command {
     Report(ReportArgs),
     Serve(Box<ServeArgs>),
     Ctl(CtlArgs),
+    Top(TopArgs),
+    /// Manual pages and shell completions, into a directory.
+    #[command(name = DOCS_COMMAND, hide = true)]
+    GenerateDocs(DocsArgs),
     /// The process that builds the default pages.
     #[command(name = CHILD_COMMAND, hide = true)]
     BuildHeap {

@@ -23,7 +23,7 @@ use crate::config::Section;
 use crate::control::{Control, Subject};
 use crate::output;
 use frontend::{Frontend, Running};
-use machine::StopSignals;
+pub(crate) use machine::StopSignals;
 use status::Status;
 
 /// How often the status line is drawn.
