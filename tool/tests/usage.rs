@@ -122,6 +122,10 @@ fn usage_errors_are_status_2_and_one_line() {
         (vec!["ctl", "-o", "NAME", "--output-all"], "cannot be used"),
         (vec!["ctl", "--raw", "--json"], "cannot be used with"),
         (vec!["ctl", "--reset"], "--reset"),
+        (vec!["top", "--interval", "0"], "0.1 to 60 seconds"),
+        (vec!["top", "--interval", "fast"], "0.1 to 60 seconds"),
+        (vec!["top", "--json"], "--json"),
+        (vec!["generate-docs"], "DIR"),
         (vec!["benhc"], "benhc"),
     ] {
         let output = run(&arguments);
@@ -168,7 +172,7 @@ fn arguments_that_are_no_text_are_no_panic() {
 #[test]
 fn help_teaches_by_example() {
     for command in [
-        "bench", "analyze", "capture", "generate", "report", "serve", "ctl",
+        "bench", "analyze", "capture", "generate", "report", "serve", "ctl", "top",
     ] {
         let help = assert_succeeds(&run(&[command, "--help"]));
         assert!(
