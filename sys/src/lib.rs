@@ -1,0 +1,16 @@
+//! Linux interfaces that front ends need and no well-kept crate wraps.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`loops`] | loop devices: set up over a file, taken down, found in use |
+//! | [`swap`] | swap areas: header, on, off, which are active |
+//! | `calls` | the system calls and ioctls themselves; the only `unsafe` |
+//!
+//! `loopdev-3` would do the first, but needs libclang to build.
+
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+
+mod calls;
+pub mod loops;
+pub mod swap;
