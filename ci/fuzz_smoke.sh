@@ -16,6 +16,7 @@ for target in $(cargo +nightly fuzz list); do
     # Operations are a few bytes each; what decoders get is as long as a page.
     case $target in
         codec_*) longest=5000 ;;
+        nbd_*) longest=2000 ;;
         *) longest=600 ;;
     esac
     log=$corpus/$target.log

@@ -18,6 +18,7 @@
 //! | `connection` | all of that as one machine that never touches a socket |
 //! | `parallel` | large requests on all CPUs |
 //! | `address`, `server` | sockets and threads |
+//! | `probe` | a client for tests (feature of that name) |
 //!
 //! The protocol is fixed newstyle as described in `doc/proto.md` of the NBD project, with structured
 //! replies and the metadata context `base:allocation`, without TLS.
@@ -34,6 +35,8 @@ mod buffer;
 mod connection;
 mod handshake;
 mod parallel;
+#[cfg(any(test, feature = "probe"))]
+pub mod probe;
 mod reply;
 mod request;
 mod server;

@@ -14,28 +14,38 @@ pub(crate) mod handshake_flag {
 }
 
 /// `NBD_OPT_*`
-pub(crate) mod option {
-    pub(crate) const EXPORT_NAME: u32 = 1;
-    pub(crate) const ABORT: u32 = 2;
-    pub(crate) const LIST: u32 = 3;
-    pub(crate) const INFO: u32 = 6;
-    pub(crate) const GO: u32 = 7;
-    pub(crate) const STRUCTURED_REPLY: u32 = 8;
-    pub(crate) const LIST_META_CONTEXT: u32 = 9;
-    pub(crate) const SET_META_CONTEXT: u32 = 10;
+#[allow(missing_docs, reason = "the names are the protocol's")]
+#[cfg_attr(
+    not(any(test, feature = "probe")),
+    allow(unreachable_pub, reason = "public for the probe")
+)]
+pub mod option {
+    pub const EXPORT_NAME: u32 = 1;
+    pub const ABORT: u32 = 2;
+    pub const LIST: u32 = 3;
+    pub const INFO: u32 = 6;
+    pub const GO: u32 = 7;
+    pub const STRUCTURED_REPLY: u32 = 8;
+    pub const LIST_META_CONTEXT: u32 = 9;
+    pub const SET_META_CONTEXT: u32 = 10;
 }
 
 /// `NBD_REP_*`
-pub(crate) mod option_reply {
-    pub(crate) const ACK: u32 = 1;
-    pub(crate) const SERVER: u32 = 2;
-    pub(crate) const INFO: u32 = 3;
-    pub(crate) const META_CONTEXT: u32 = 4;
+#[allow(missing_docs, reason = "the names are the protocol's")]
+#[cfg_attr(
+    not(any(test, feature = "probe")),
+    allow(unreachable_pub, reason = "public for the probe")
+)]
+pub mod option_reply {
+    pub const ACK: u32 = 1;
+    pub const SERVER: u32 = 2;
+    pub const INFO: u32 = 3;
+    pub const META_CONTEXT: u32 = 4;
     const ERROR: u32 = 1 << 31;
-    pub(crate) const ERR_UNSUP: u32 = ERROR | 1;
-    pub(crate) const ERR_INVALID: u32 = ERROR | 3;
-    pub(crate) const ERR_UNKNOWN: u32 = ERROR | 6;
-    pub(crate) const ERR_TOO_BIG: u32 = ERROR | 9;
+    pub const ERR_UNSUP: u32 = ERROR | 1;
+    pub const ERR_INVALID: u32 = ERROR | 3;
+    pub const ERR_UNKNOWN: u32 = ERROR | 6;
+    pub const ERR_TOO_BIG: u32 = ERROR | 9;
 }
 
 /// `NBD_INFO_*`
@@ -66,34 +76,49 @@ pub(crate) const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
 pub(crate) const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
 
 /// `NBD_CMD_*`
-pub(crate) mod command {
-    pub(crate) const READ: u16 = 0;
-    pub(crate) const WRITE: u16 = 1;
-    pub(crate) const DISC: u16 = 2;
-    pub(crate) const FLUSH: u16 = 3;
-    pub(crate) const TRIM: u16 = 4;
-    pub(crate) const CACHE: u16 = 5;
-    pub(crate) const WRITE_ZEROES: u16 = 6;
-    pub(crate) const BLOCK_STATUS: u16 = 7;
+#[allow(missing_docs, reason = "the names are the protocol's")]
+#[cfg_attr(
+    not(any(test, feature = "probe")),
+    allow(unreachable_pub, reason = "public for the probe")
+)]
+pub mod command {
+    pub const READ: u16 = 0;
+    pub const WRITE: u16 = 1;
+    pub const DISC: u16 = 2;
+    pub const FLUSH: u16 = 3;
+    pub const TRIM: u16 = 4;
+    pub const CACHE: u16 = 5;
+    pub const WRITE_ZEROES: u16 = 6;
+    pub const BLOCK_STATUS: u16 = 7;
 }
 
 /// `NBD_CMD_FLAG_*`
-pub(crate) mod command_flag {
-    pub(crate) const FUA: u16 = 1;
-    pub(crate) const NO_HOLE: u16 = 1 << 1;
-    pub(crate) const DF: u16 = 1 << 2;
-    pub(crate) const REQ_ONE: u16 = 1 << 3;
-    pub(crate) const FAST_ZERO: u16 = 1 << 4;
+#[allow(missing_docs, reason = "the names are the protocol's")]
+#[cfg_attr(
+    not(any(test, feature = "probe")),
+    allow(unreachable_pub, reason = "public for the probe")
+)]
+pub mod command_flag {
+    pub const FUA: u16 = 1;
+    pub const NO_HOLE: u16 = 1 << 1;
+    pub const DF: u16 = 1 << 2;
+    pub const REQ_ONE: u16 = 1 << 3;
+    pub const FAST_ZERO: u16 = 1 << 4;
 }
 
 /// `NBD_REPLY_TYPE_*`
-pub(crate) mod chunk {
-    pub(crate) const NONE: u16 = 0;
-    pub(crate) const OFFSET_DATA: u16 = 1;
-    pub(crate) const BLOCK_STATUS: u16 = 5;
-    pub(crate) const ERROR: u16 = 1 << 15 | 1;
+#[allow(missing_docs, reason = "the names are the protocol's")]
+#[cfg_attr(
+    not(any(test, feature = "probe")),
+    allow(unreachable_pub, reason = "public for the probe")
+)]
+pub mod chunk {
+    pub const NONE: u16 = 0;
+    pub const OFFSET_DATA: u16 = 1;
+    pub const BLOCK_STATUS: u16 = 5;
+    pub const ERROR: u16 = 1 << 15 | 1;
     /// `NBD_REPLY_FLAG_DONE`: the last chunk of a reply.
-    pub(crate) const DONE: u16 = 1;
+    pub const DONE: u16 = 1;
 }
 
 /// States of an extent in `base:allocation`: it is not stored, and it reads as zeroes.

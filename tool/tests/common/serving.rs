@@ -1,0 +1,175 @@
+//! A served device, and the clients of other projects.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::compcache;
+
+/// How long a server may take to start or stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `compcache serve` at a unix socket of its own; killed on drop if it was not stopped.
+pub(crate) struct Served {
+    child: Child,
+    places: Vec<String>,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Served {
+    /// Serves with these arguments and `--nbd unix:DIR/s`.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = format!("unix:{}", dir.path().join("s").display());
+        let child = compcache()
+            .args(["serve", "--nbd", &socket])
+            .args(arguments)
+            .args(match arguments.contains(&"--mlock") {
+                true => &[][..],
+                false => &["--mlock", "off"],
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut served = Self {
+            child,
+            places: Vec::new(),
+            dir,
+        };
+        let count = 1 + arguments.iter().filter(|word| **word == "--nbd").count();
+        let stdout = served.child.stdout.take().unwrap();
+        let lines = BufReader::new(stdout).lines().take(count);
+        served.places = lines.map(Result::unwrap).collect();
+        assert_eq!(served.places.len(), count, "{}", served.stderr());
+        served
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("s")
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        format!("nbd+unix:///?socket={}", self.socket().display())
+    }
+
+    /// The `nth` place it said it listens at.
+    pub(crate) fn place(&self, nth: usize) -> &str {
+        self.places[nth].strip_prefix("nbd ").unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Bytes of resident memory.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib: u64 = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .unwrap()
+            .parse()
+            .unwrap();
+        kib << 10
+    }
+
+    fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            let _ = stderr.read_to_string(&mut text);
+        }
+        text
+    }
+
+    /// Sends a signal, waits for the end: status 0, nothing said, the socket gone.
+    pub(crate) fn stop(mut self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+        let (status, stderr) = self.finish();
+        assert_eq!(status, Some(0), "{stderr}");
+        assert_eq!(stderr, "");
+        assert!(!self.socket().exists(), "the socket is left");
+    }
+
+    /// Waits for the end: its status, and what it said on standard error.
+    pub(crate) fn finish(&mut self) -> (Option<i32>, String) {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > until => panic!("does not stop"),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        (status.code(), self.stderr())
+    }
+
+    /// Ends it without a chance to clean up; the directory stays.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a client is installed; says loudly that a test is skipped if not, and fails in CI.
+pub(crate) fn has(client: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&paths).any(|dir| dir.join(client).is_file()) {
+        return true;
+    }
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!ci, "{client} is not installed; CI skips nothing");
+    eprintln!("!!!! SKIPPED: {client} is not installed");
+    false
+}
+
+/// Runs a client, which must succeed; its standard output.
+#[track_caller]
+pub(crate) fn client(name: &str, arguments: &[&str]) -> String {
+    let output = client_output(name, arguments);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{name} {arguments:?}: {stdout}{stderr}"
+    );
+    stdout
+}
+
+pub(crate) fn client_output(name: &str, arguments: &[&str]) -> Output {
+    Command::new(name).args(arguments).output().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A file of `len` bytes: text, noise, zeroes, one after the other.
+pub(crate) fn mixed_file(path: &Path, len: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let kind = state >> 62;
+        for nth in 0..24_576u32 {
+            state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            bytes.push(match kind {
+                0 => 0,
+                1 => (state >> 56) as u8,
+                _ => (nth / 11) as u8,
+            });
+        }
+    }
+    bytes.truncate(len);
+    std::fs::write(path, &bytes).unwrap();
+    bytes
+}
