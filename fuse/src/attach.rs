@@ -81,7 +81,7 @@ impl core::error::Error for AttachError {
     }
 }
 
-fn config(threads: usize) -> fuser::Config {
+fn config(threads: usize, read_only: bool) -> fuser::Config {
     let mut config = fuser::Config::default();
     config.mount_options = vec![
         MountOption::FSName(SOURCE.into()),
@@ -91,6 +91,9 @@ fn config(threads: usize) -> fuser::Config {
         MountOption::NoDev,
         MountOption::NoExec,
     ];
+    if read_only {
+        config.mount_options.push(MountOption::RO);
+    }
     config.acl = SessionACL::Owner;
     config.n_threads = Some(threads);
     // A queue for each thread.
@@ -103,9 +106,10 @@ pub(crate) fn at_directory(
     filesystem: impl Filesystem,
     directory: &Path,
     threads: usize,
+    read_only: bool,
 ) -> Result<BackgroundSession, AttachError> {
     clear_stale(directory)?;
-    Session::new(filesystem, directory, &config(threads))
+    Session::new(filesystem, directory, &config(threads, read_only))
         .and_then(Session::spawn)
         .map_err(|error| AttachError::Mount {
             directory: Some(directory.to_owned()),
@@ -127,9 +131,14 @@ pub(crate) fn hidden(
         error,
     };
     let mount = mount_nowhere(&control).map_err(|error| refused(error.into()))?;
-    let session = Session::from_fd(filesystem, control, SessionACL::Owner, config(threads))
-        .and_then(Session::spawn)
-        .map_err(refused)?;
+    let session = Session::from_fd(
+        filesystem,
+        control,
+        SessionACL::Owner,
+        config(threads, false),
+    )
+    .and_then(Session::spawn)
+    .map_err(refused)?;
     // The file keeps the mount.
     let file = openat(mount, name, flags | OFlags::DIRECT, Mode::empty())
         .map_err(|error| refused(error.into()))?;

@@ -29,6 +29,8 @@ pub struct Config {
     pub loop_block_size: Option<u32>,
     /// Requests served at once.
     pub threads: usize,
+    /// Refuse writes; at a directory and without a loop device only.
+    pub read_only: bool,
 }
 
 impl Config {
@@ -40,6 +42,7 @@ impl Config {
             place,
             loop_block_size,
             threads: cpus.clamp(2, THREADS_MAX),
+            read_only: false,
         }
     }
 }
@@ -128,7 +131,12 @@ impl Server {
             Place::Directory(directory) => Self {
                 loop_device: None,
                 file: None,
-                session: Some(attach::at_directory(disk, directory, threads)?),
+                session: Some(attach::at_directory(
+                    disk,
+                    directory,
+                    threads,
+                    config.read_only,
+                )?),
                 directory: Some(directory.clone()),
             },
             Place::Hidden => {

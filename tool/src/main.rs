@@ -27,6 +27,7 @@ mod pages;
 mod progress;
 mod report;
 mod serve;
+mod swap;
 mod tables;
 mod units;
 
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => capture::run_generate(&args),
         Command::Report(args) => bench::run_report(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Swap(args) => swap::run(&args),
+        Command::Swapoff { device } => swap::run_swapoff(&device),
         Command::BuildHeap { seed, pages } => heap::run_child(seed, pages),
     };
     match result {

@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `frontend` | what a front end is to this command; the list of them |
 //! | `nbd` | the NBD server as a front end |
+//! | `fuse` | the file, and the loop device over it, as a front end |
 //! | `machine` | locked memory, the kernel's choice of whom to kill, signals |
 //! | `status` | the line on the terminal |
 
 mod frontend;
-mod machine;
+#[cfg(feature = "fuse")]
+mod fuse;
+pub(crate) mod machine;
 #[cfg(feature = "nbd")]
 mod nbd;
-mod status;
+pub(crate) mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +28,7 @@ use machine::StopSignals;
 use status::Status;
 
 /// How often the status line is drawn.
-const STATUS_TIME: Duration = Duration::from_secs(1);
+pub(crate) const STATUS_TIME: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says to stop.
 ///
@@ -34,6 +37,7 @@ const STATUS_TIME: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     // Before there is any other thread: threads inherit which signals are waited for.
     let signals = StopSignals::block()?;
+    machine::serve_reclaim();
     let device = Arc::new(device(args)?);
     machine::lock_memory(args.mlock)?;
     machine::set_oom_score_adj(args.oom_score_adj);
@@ -47,8 +51,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
         notify(sd_notify::NotifyState::Ready);
     }
     let mut status = Status::new(&device);
-    while !signals.wait(STATUS_TIME)? {
-        status.draw(&device, running.clients());
+    loop {
+        if !signals.wait(STATUS_TIME)? {
+            status.draw(&device, running.clients());
+            continue;
+        }
+        // Never away from under a mounted file system or an active swap area.
+        match running.in_use() {
+            None => break,
+            Some(text) => output::note(&format!("{text}; still serving")),
+        }
     }
     drop(status);
     if args.notify {
@@ -76,6 +88,8 @@ fn frontends(args: &ServeArgs) -> Result<Vec<Box<dyn Frontend>>, String> {
     if !args.nbd.is_empty() {
         frontends.push(Box::new(nbd::Nbd::new(args)?));
     }
+    #[cfg(feature = "fuse")]
+    frontends.extend(fuse::Fuse::new(args).map(|frontend| Box::new(frontend) as _));
     if frontends.is_empty() {
         return Err("this build has no front end; build it with a feature such as nbd".to_owned());
     }
@@ -83,7 +97,7 @@ fn frontends(args: &ServeArgs) -> Result<Vec<Box<dyn Frontend>>, String> {
 }
 
 /// A service manager that does not listen is none of the device's business.
-fn notify(state: sd_notify::NotifyState<'_>) {
+pub(crate) fn notify(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         output::note(&format!("systemd was not told: {error}"));
     }

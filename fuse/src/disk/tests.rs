@@ -42,7 +42,7 @@ fn a_full_memory_is_enospc_and_the_old_page_stays() {
     let device = Arc::new(Device::new(Config::new(1 << 20)).unwrap());
     let disk = Disk::new(Arc::clone(&device) as Arc<dyn BlockDevice>, 1);
     // Of no repeated word, so that it needs room.
-    let page: Vec<u8> = (0..4096u32).map(|n| (n * n >> 7) as u8).collect();
+    let page: Vec<u8> = (0..4096u32).map(|n| ((n * n) >> 7) as u8).collect();
     assert_eq!(disk.write_at(0, &page), Ok(4096));
     device.set_mem_limit(4096);
     let other: Vec<u8> = page.iter().rev().copied().collect();
