@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`loops`] | loop devices: set up over a file, taken down, found in use |
+//! | [`priority`] | the calling thread before others, and its memory |
 //! | [`swap`] | swap areas: header, on, off, which are active |
 //! | `calls` | the system calls and ioctls themselves; the only `unsafe` |
 //!
@@ -13,4 +14,5 @@
 
 mod calls;
 pub mod loops;
+pub mod priority;
 pub mod swap;

@@ -231,6 +231,10 @@ pub(crate) struct ServeArgs {
     #[cfg(feature = "nbd")]
     #[arg(long, value_name = "N", default_value = "128", requires = "nbd", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) connections: usize,
+    /// Serve /dev/ublkbN, by the kernel's ublk driver (root, Linux 6.0 and newer)
+    #[cfg(feature = "ublk")]
+    #[arg(long)]
+    pub(crate) ublk: bool,
     /// Serve the file `disk` in this directory (FUSE)
     #[cfg(feature = "fuse")]
     #[arg(long, value_name = "DIR")]
@@ -259,6 +263,8 @@ const FRONTENDS: &[&str] = &[
     "nbd",
     #[cfg(feature = "fuse")]
     "fuse",
+    #[cfg(feature = "ublk")]
+    "ublk",
 ];
 
 /// Whether memory is locked.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `frontend` | what a front end is to this command; the list of them |
 //! | `nbd` | the NBD server as a front end |
+//! | `ublk` | a device of the kernel's ublk driver as a front end |
 //! | `fuse` | the file, and the loop device over it, as a front end |
 //! | `machine` | locked memory, the kernel's choice of whom to kill, signals |
 //! | `status` | the line on the terminal |
@@ -15,6 +16,8 @@ pub(crate) mod machine;
 #[cfg(feature = "nbd")]
 mod nbd;
 pub(crate) mod status;
+#[cfg(feature = "ublk")]
+mod ublk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     // Before there is any other thread: threads inherit which signals are waited for.
     let signals = StopSignals::block()?;
     machine::serve_reclaim();
+    machine::lock_program(args.mlock);
     let device = Arc::new(device(args)?);
     machine::lock_memory(args.mlock)?;
     machine::set_oom_score_adj(args.oom_score_adj);
@@ -90,6 +94,8 @@ fn frontends(args: &ServeArgs) -> Result<Vec<Box<dyn Frontend>>, String> {
     }
     #[cfg(feature = "fuse")]
     frontends.extend(fuse::Fuse::new(args).map(|frontend| Box::new(frontend) as _));
+    #[cfg(feature = "ublk")]
+    frontends.extend(ublk::Ublk::new(args).map(|frontend| Box::new(frontend) as _));
     if frontends.is_empty() {
         return Err("this build has no front end; build it with a feature such as nbd".to_owned());
     }

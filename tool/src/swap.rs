@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `args` | its part of the command line |
 //! | `via` | which front ends this kernel has |
-//! | `fuse` | the device by FUSE and loop |
+//! | `ublk`, `fuse` | the device by ublk, by FUSE and loop |
 //! | `off` | taking the area away, in a process of its own |
 //! | `leftover` | what a server that was killed has left, found and removed |
 //!
@@ -17,6 +17,8 @@ mod args;
 mod fuse;
 mod leftover;
 mod off;
+#[cfg(feature = "ublk")]
+mod ublk;
 mod via;
 
 use std::sync::Arc;
@@ -56,6 +58,7 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     // Before there is any other thread: threads inherit both.
     let signals = StopSignals::block()?;
     machine::serve_reclaim();
+    machine::lock_program(args.mlock);
     leftover::clear()?;
 
     let device = Arc::new(device(args, size)?);

@@ -53,7 +53,17 @@ impl StopSignals {
 /// waits for a write to the device. Called before there are other threads, which inherit it. Where
 /// that is not permitted (CAP_SYS_RESOURCE), locked memory has to do.
 pub(crate) fn serve_reclaim() {
+    let _ = compcache_sys::priority::before_others();
     let _ = rustix::process::configure_io_flusher_behavior(true);
+}
+
+/// Brings the whole program into memory and locks it there: code that is first needed when memory
+/// is short may have to come from the device that it serves. Called before the device is made,
+/// whose room is reserved, not used. Where it is not permitted, [`lock_memory`] says so.
+pub(crate) fn lock_program(how: Mlock) {
+    if how != Mlock::Off {
+        let _ = mlockall(MlockAllFlags::MCL_CURRENT);
+    }
 }
 
 /// Keeps this process from being swapped out: on the device that it serves itself, for one.

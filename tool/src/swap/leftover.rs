@@ -7,8 +7,8 @@
 //!   device /dev/loop0
 //! ```
 //!
-//! What is left after SIGKILL is the record and the swap area: idle loop devices and hidden mounts
-//! go by themselves. The pages on the area are lost; swapoff marks them, and who needs one gets
+//! What is left after SIGKILL is the record and the swap area, and with ublk the device: idle loop
+//! devices and hidden mounts go by themselves. The pages on the area are lost; swapoff marks them, and who needs one gets
 //! SIGBUS.
 
 use std::fmt::Write as _;
@@ -126,6 +126,9 @@ pub(super) fn clear() -> Result<(), String> {
 fn clear_one(left: &Leftover) -> Result<(), String> {
     let device = left.device.display();
     let area = swap::area_on(&left.device).map_err(|error| error.to_string())?;
+    #[cfg(feature = "ublk")]
+    let mut taken_over = compcache_ublk::Server::take_over(&left.device)
+        .map_err(|error| format!("{device} of a killed server: {error}; reboot to be rid of it"))?;
     if let Some(area) = area {
         off::run_child(&left.device).map_err(|text| {
             format!(
@@ -138,6 +141,12 @@ fn clear_one(left: &Leftover) -> Result<(), String> {
             "took off the swap that a killed server left on {device}; {} were lost with it",
             units::bytes(area.used)
         ));
+    }
+    #[cfg(feature = "ublk")]
+    if let Some(server) = &mut taken_over {
+        server
+            .stop()
+            .map_err(|error| format!("{error}; run 'swapoff {device}', then try again"))?;
     }
     match fs::remove_file(&left.record) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -25,6 +25,9 @@ pub(crate) trait Attached {
 pub(crate) enum Choice {
     /// The best that this kernel has
     Auto,
+    /// The driver ublk_drv: the fast way, Linux 6.0 and newer
+    #[cfg(feature = "ublk")]
+    Ublk,
     /// FUSE and a loop device: any kernel
     #[cfg(feature = "fuse")]
     Fuse,
@@ -33,6 +36,8 @@ pub(crate) enum Choice {
 /// A way for the kernel to reach the device, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Via {
+    #[cfg(feature = "ublk")]
+    Ublk,
     #[cfg(feature = "fuse")]
     Fuse,
 }
@@ -47,12 +52,19 @@ struct Needs {
 
 impl Via {
     const ALL: &[Self] = &[
+        #[cfg(feature = "ublk")]
+        Self::Ublk,
         #[cfg(feature = "fuse")]
         Self::Fuse,
     ];
 
     const fn needs(self) -> Needs {
         match self {
+            #[cfg(feature = "ublk")]
+            Self::Ublk => Needs {
+                files: &["/dev/ublk-control"],
+                modules: &["ublk_drv"],
+            },
             #[cfg(feature = "fuse")]
             Self::Fuse => Needs {
                 files: &["/dev/fuse", "/dev/loop-control"],
@@ -64,6 +76,8 @@ impl Via {
     /// What is done between making the device and writing the header, for `--dry-run`.
     pub(crate) const fn steps(self) -> &'static [&'static str] {
         match self {
+            #[cfg(feature = "ublk")]
+            Self::Ublk => &["serve it to the kernel's ublk driver, which makes /dev/ublkbN"],
             #[cfg(feature = "fuse")]
             Self::Fuse => &[
                 "serve it as a file (FUSE), mounted where only this process sees it",
@@ -78,6 +92,8 @@ impl Via {
     /// One line with the next step; nothing is left behind then.
     pub(crate) fn attach(self, device: &Arc<Device>) -> Result<Box<dyn Attached>, String> {
         match self {
+            #[cfg(feature = "ublk")]
+            Self::Ublk => super::ublk::attach(device),
             #[cfg(feature = "fuse")]
             Self::Fuse => super::fuse::attach(device),
         }
@@ -169,6 +185,8 @@ fn nothing_found(missing: &[(Via, String)]) -> String {
 impl From<Via> for Choice {
     fn from(via: Via) -> Self {
         match via {
+            #[cfg(feature = "ublk")]
+            Via::Ublk => Self::Ublk,
             #[cfg(feature = "fuse")]
             Via::Fuse => Self::Fuse,
         }
@@ -178,6 +196,8 @@ impl From<Via> for Choice {
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            #[cfg(feature = "ublk")]
+            Self::Ublk => "ublk",
             #[cfg(feature = "fuse")]
             Self::Fuse => "FUSE and loop",
         })
