@@ -58,6 +58,8 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     // Before there is any other thread: threads inherit both.
     let signals = StopSignals::block()?;
     machine::serve_reclaim();
+    // Not permitted in some containers, and only needed when memory is very short.
+    let _ = compcache_sys::priority::before_others();
     machine::lock_program(args.mlock);
     leftover::clear()?;
 

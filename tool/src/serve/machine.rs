@@ -53,7 +53,6 @@ impl StopSignals {
 /// waits for a write to the device. Called before there are other threads, which inherit it. Where
 /// that is not permitted (CAP_SYS_RESOURCE), locked memory has to do.
 pub(crate) fn serve_reclaim() {
-    let _ = compcache_sys::priority::before_others();
     let _ = rustix::process::configure_io_flusher_behavior(true);
 }
 

@@ -18,6 +18,10 @@ use crate::output;
 use crate::serve::machine::{self, StopSignals};
 use crate::units;
 
+/// Left free when everything is back: a machine that comes closer to its last page stands still for
+/// minutes before the kernel kills somebody.
+const MARGIN_BYTES: u64 = 64 << 20;
+
 /// The child's subcommand.
 pub(crate) const SWAPOFF_COMMAND: &str = "swapoff-child";
 
@@ -55,7 +59,9 @@ fn check_room(area: &Area, device: &Device) -> Result<(), String> {
         .swap_free
         .saturating_sub(area.size - area.used.min(area.size));
     let room = available + elsewhere + device.stat().mm.mem_used_total;
-    match area.used > room {
+    // What was never used, or little, goes back in any case.
+    let needed = area.used + MARGIN_BYTES.min(area.used);
+    match needed > room {
         false => Ok(()),
         true => Err(format!(
             "cannot stop: {} are swapped out to {} and there is room for {}; \
