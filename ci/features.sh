@@ -21,6 +21,11 @@ check -p compcache --no-default-features
 check -p compcache --no-default-features --features std
 check -p compcache --no-default-features --features zstd
 check -p compcache --all-features
+check -p compcache-device --no-default-features
+check -p compcache-nbd
+
+# The command without any front end.
+cargo check --quiet -p compcache-tool --no-default-features
 
 # What is linked without std: none of these crates may turn an allocator or std on again.
 tree=$(cargo tree -p compcache --no-default-features -e normal,features --prefix none)

@@ -37,7 +37,7 @@ pub enum Error {
     },
     /// The codec could not compress the page.
     Codec(CompressError),
-    /// The device was made read-only.
+    /// The device, or the way to it, takes no writes.
     ReadOnly,
     /// A contradiction between device and cache, which no request can cause.
     Internal,

@@ -23,6 +23,13 @@ const EIO: u32 = 5;
 const EINVAL: u32 = 22;
 const ENOSPC: u32 = 28;
 
+static ZEROES: [u8; SIZE as usize] = [0; SIZE as usize];
+
+/// Compares whole slices: the sanitizer counts every comparison of a loop over bytes.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes == &ZEROES[..bytes.len()]
+}
+
 /// A vector as a device; it fails after a countdown.
 struct Bytes {
     bytes: Mutex<Vec<u8>>,
@@ -75,7 +82,7 @@ impl BlockDevice for Bytes {
     }
 
     fn extent(&self, offset: u64, len: u64) -> Result<Extent, Error> {
-        let kind_of = |page: &[u8]| match page.iter().all(|&byte| byte == 0) {
+        let kind_of = |page: &[u8]| match is_zero(page) {
             true => ExtentKind::Hole,
             false => ExtentKind::Data,
         };
@@ -184,6 +191,7 @@ fn expected(ask: Ask, structured: bool) -> u32 {
 fn known(structured: bool, mut input: Input<'_>) {
     let device = Arc::new(Bytes::new());
     let stream = loopback(&device, &mut input);
+    let chunk = stream.chunk;
     let mut client = Client::connect(stream, "", structured).unwrap();
     let mut model = vec![0u8; SIZE as usize];
     for nth in 0..ASKS_MAX as u64 {
@@ -196,6 +204,8 @@ fn known(structured: bool, mut input: Input<'_>) {
             command::WRITE => pattern(nth, ask.len as usize),
             _ => Vec::new(),
         };
+        // Headers are cut anywhere, long data not into its bytes: that takes long and shows no more.
+        client.stream.chunk = chunk.max(data.len() / 32);
         device.left.store(
             if fails < 16 {
                 u32::from(fails)
@@ -242,7 +252,7 @@ fn known(structured: bool, mut input: Input<'_>) {
                 for (len, flags) in answer.extents {
                     let bytes = &model[at..at + len as usize];
                     assert!(len > 0 && (flags == 0 || flags == 3));
-                    assert!(flags == 0 || bytes.iter().all(|&byte| byte == 0));
+                    assert!(flags == 0 || is_zero(bytes));
                     at += len as usize;
                 }
             }

@@ -7,8 +7,10 @@ use crate::reply::{self, DATA_HEADER, EXTENT, PLAIN_MAX, Session};
 use crate::request::{REQUEST_HEADER, Request, errno};
 use crate::wire::{Errno, command, command_flag};
 use compcache_device::{BlockDevice, Error, Extent, ExtentKind, PAGE_SIZE};
+use large::{Framing, Transfer};
 use std::sync::Arc;
 
+mod large;
 #[cfg(test)]
 mod tests;
 
@@ -96,24 +98,6 @@ enum Phase {
     /// Reading over the data of a write that fails.
     Failing(u64, u64, Errno),
     Closed,
-}
-
-/// What is left of a large request.
-#[derive(Clone, Copy)]
-struct Transfer {
-    cookie: u64,
-    offset: u64,
-    left: usize,
-    fua: bool,
-}
-
-/// How the data of a large read is sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    /// One header was sent before all of it: a failure can only be told by closing.
-    Whole,
-    /// Each piece has a header.
-    Chunks,
 }
 
 impl Connection {
@@ -384,64 +368,6 @@ impl Connection {
         None
     }
 
-    fn begin_large_read(&mut self, request: &Request) {
-        let transfer = Transfer {
-            cookie: request.cookie,
-            offset: request.offset,
-            left: request.len as usize,
-            fua: false,
-        };
-        let framing = match (self.session.structured, request.has(command_flag::DF)) {
-            (true, false) => Framing::Chunks,
-            (true, true) => {
-                let len = transfer.left;
-                reply::data_head(&mut self.outbox, request.cookie, request.offset, len, true);
-                Framing::Whole
-            }
-            (false, _) => {
-                reply::simple(&mut self.outbox, request.cookie, None);
-                Framing::Whole
-            }
-        };
-        self.phase = Phase::Reading(transfer, framing);
-    }
-
-    fn read_on(&mut self, mut transfer: Transfer, framing: Framing) -> Option<Next> {
-        if self.outbox.room() < self.outbox.capacity() / 2 {
-            return Some(Next::Send);
-        }
-        let room = self.outbox.room() - DATA_HEADER;
-        let len = piece(transfer.offset, transfer.left, room);
-        let is_last = len == transfer.left;
-        let mark = self.outbox.mark();
-        if framing == Framing::Chunks {
-            reply::data_head(
-                &mut self.outbox,
-                transfer.cookie,
-                transfer.offset,
-                len,
-                is_last,
-            );
-        }
-        let room = self.outbox.reserve(len);
-        if let Err(error) = self.helpers.read(&*self.device, transfer.offset, room) {
-            self.outbox.truncate(mark);
-            if framing == Framing::Whole {
-                return self.close();
-            }
-            reply::plain(&mut self.outbox, transfer.cookie, Some(errno(error)), true);
-            self.phase = Phase::Ready;
-            return None;
-        }
-        transfer.offset += len as u64;
-        transfer.left -= len;
-        self.phase = match is_last {
-            true => Phase::Ready,
-            false => Phase::Reading(transfer, framing),
-        };
-        None
-    }
-
     fn write(&mut self, request: &Request) -> Option<Next> {
         let len = request.len as usize;
         let whole = REQUEST_HEADER + len;
@@ -473,32 +399,6 @@ impl Connection {
                 false => Ok(()),
             })
             .map_err(errno)
-    }
-
-    fn write_on(&mut self, mut transfer: Transfer) -> Option<Next> {
-        let capacity = self.inbox.capacity();
-        let len = piece(transfer.offset, transfer.left, capacity);
-        let Some(data) = self.inbox.filled().get(..len) else {
-            return self.receive(len);
-        };
-        let result = self.store(&transfer, data);
-        self.inbox.consume(len);
-        transfer.left -= len;
-        transfer.offset += len as u64;
-        self.phase = match (result, transfer.left) {
-            (Err(errno), left) => Phase::Failing(left as u64, transfer.cookie, errno),
-            (Ok(()), 0) => {
-                if self.outbox.room() < PLAIN_MAX {
-                    // Comes back with nothing left, to answer only.
-                    self.phase = Phase::Writing(transfer);
-                    return Some(Next::Send);
-                }
-                reply::plain(&mut self.outbox, transfer.cookie, None, false);
-                Phase::Ready
-            }
-            (Ok(()), _) => Phase::Writing(transfer),
-        };
-        None
     }
 
     fn status(&mut self, request: &Request) -> Option<Next> {
@@ -538,13 +438,4 @@ impl Connection {
         reply::extents(&mut self.outbox, request.cookie, found);
         None
     }
-}
-
-/// How many bytes of a large request to do at once: all, or up to the last page border in reach.
-fn piece(offset: u64, left: usize, room: usize) -> usize {
-    if left <= room {
-        return left;
-    }
-    let behind = ((offset + room as u64) % PAGE_SIZE) as usize;
-    room - behind.min(room)
 }

@@ -28,6 +28,8 @@ const STACK_BYTES: usize = 256 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Less than this is held back for a moment if the client has sent more already.
 const HOLD_MAX: usize = 64 << 10;
+/// And not more often than this in a row: the first of the answers has waited for all the others.
+const HOLDS_MAX: u32 = 8;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -316,6 +318,7 @@ fn serve(
     let deadline = Instant::now() + HANDSHAKE_TIME;
     set_timeouts(socket, Some(HANDSHAKE_TIME))?;
     let mut is_negotiating = true;
+    let mut holds = 0;
     loop {
         let next = connection.run();
         if is_negotiating {
@@ -333,19 +336,26 @@ fn serve(
                 }
             }
             Next::Receive => {
-                let may_hold = connection.pending().len() < HOLD_MAX;
+                let may_hold = connection.pending().len() < HOLD_MAX && holds < HOLDS_MAX;
                 let more = match may_hold {
                     true => receive(socket, &mut connection, RecvFlags::DONTWAIT),
                     false => Err(Errno::AGAIN),
                 };
+                holds += 1;
                 match more {
                     Ok(0) => return send(socket, &mut connection),
                     Ok(_) => {}
-                    Err(Errno::AGAIN) => send(socket, &mut connection)?,
+                    Err(Errno::AGAIN) => {
+                        send(socket, &mut connection)?;
+                        holds = 0;
+                    }
                     Err(error) => return Err(error),
                 }
             }
-            Next::Send => send(socket, &mut connection)?,
+            Next::Send => {
+                send(socket, &mut connection)?;
+                holds = 0;
+            }
             Next::Close => return send(socket, &mut connection),
         }
         // Not even a client that never pauses holds up a stop.

@@ -86,6 +86,10 @@ fn device(args: &ServeArgs) -> Result<Device, String> {
 }
 
 /// The front ends that the command line names, not started yet.
+#[cfg_attr(
+    not(feature = "nbd"),
+    allow(unused_mut, unused_variables, reason = "each front end is a feature")
+)]
 fn frontends(args: &ServeArgs) -> Result<Vec<Box<dyn Frontend>>, String> {
     let mut frontends: Vec<Box<dyn Frontend>> = Vec::new();
     #[cfg(feature = "nbd")]

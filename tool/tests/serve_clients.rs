@@ -50,7 +50,7 @@ fn nbdinfo_sees_what_is_served() {
     assert_eq!(map[0]["description"], "hole,zero");
 
     let other = client_output("nbdinfo", &[&served.uri().replace("///", "///other")]);
-    assert!(!other.status.success() && text(&other.stderr).contains("no export named"));
+    assert!(!other.status.success() && text(&other.stderr).contains("export: other"));
     served.stop(Signal::SIGTERM);
 }
 

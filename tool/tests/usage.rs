@@ -38,6 +38,57 @@ fn usage_errors_are_status_2_and_one_line() {
         (vec!["capture", "-o", "x"], "--pid"),
         (vec!["generate"], "--output"),
         (vec!["report", "one"], "DIR"),
+        (vec!["serve", "--size", "1M"], "--nbd"),
+        (vec!["serve", "--nbd", "unix:x"], "--size"),
+        (vec!["serve", "--size", "0", "--nbd", "unix:x"], "zero"),
+        (
+            vec!["serve", "--size", "4X", "--nbd", "unix:x"],
+            "such as 64M",
+        ),
+        (
+            vec!["serve", "--size", "1M", "--nbd", "/run/x"],
+            "unix:PATH",
+        ),
+        (
+            vec!["serve", "--size", "1M", "--nbd", "tcp:x:port"],
+            "tcp:HOST:PORT",
+        ),
+        (
+            vec![
+                "serve", "--size", "1M", "--nbd", "unix:x", "--codec", "gzip",
+            ],
+            "gzip",
+        ),
+        (
+            vec![
+                "serve",
+                "--size",
+                "1M",
+                "--nbd",
+                "unix:x",
+                "--connections",
+                "0",
+            ],
+            "1..=4096",
+        ),
+        (
+            vec![
+                "serve", "--size", "1M", "--nbd", "unix:x", "--mlock", "maybe",
+            ],
+            "maybe",
+        ),
+        (
+            vec![
+                "serve",
+                "--size",
+                "1M",
+                "--nbd",
+                "unix:x",
+                "--oom-score-adj",
+                "-1001",
+            ],
+            "-1000..=1000",
+        ),
         (vec!["benhc"], "benhc"),
     ] {
         let output = run(&arguments);
@@ -83,7 +134,7 @@ fn arguments_that_are_no_text_are_no_panic() {
 
 #[test]
 fn help_teaches_by_example() {
-    for command in ["bench", "analyze", "capture", "generate", "report"] {
+    for command in ["bench", "analyze", "capture", "generate", "report", "serve"] {
         let help = assert_succeeds(&run(&[command, "--help"]));
         assert!(
             help.contains("Example") && help.contains(&format!("compcache {command}")),

@@ -353,3 +353,61 @@ fn disc_closes_after_everything_before_it() {
     assert_eq!(client.answer(read).unwrap(), expected);
     assert!(client.stream.is_closed());
 }
+
+#[test]
+fn a_damaged_page_is_an_error_or_the_end() {
+    /// A device whose second half cannot be read.
+    struct Damaged(Device);
+
+    impl BlockDevice for Damaged {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+            match offset + out.len() as u64 > SIZE / 2 {
+                true => Err(Error::Corrupt { offset: SIZE / 2 }),
+                false => self.0.read(offset, out),
+            }
+        }
+        fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+            self.0.write(offset, bytes)
+        }
+        fn discard(&self, offset: u64, len: u64) -> Result<(), Error> {
+            self.0.discard(offset, len)
+        }
+        fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), Error> {
+            self.0.write_zeroes(offset, len)
+        }
+        fn flush(&self) -> Result<(), Error> {
+            self.0.flush()
+        }
+        fn extent(&self, offset: u64, len: u64) -> Result<Extent, Error> {
+            self.0.extent(offset, len)
+        }
+    }
+
+    const EIO: u32 = 5;
+    let half = SIZE / 2;
+    for structured in [false, true] {
+        let device = Arc::new(Damaged(Device::new(Config::new(SIZE)).unwrap()));
+        let export = Arc::new(Export::new("", false).unwrap());
+        let connection = Connection::with_buffers(device, export, 64 << 10);
+        let stream = Loopback::new(connection, 64 << 10);
+        let mut client = Client::connect(stream, "", structured).unwrap();
+        let small = ask(command::READ, 0, half - 512, 1024);
+        assert_eq!(client.call(small, &[]).unwrap().error, EIO);
+        assert_eq!(
+            client
+                .call(ask(command::READ, 0, 0, 512), &[])
+                .unwrap()
+                .error,
+            0
+        );
+        // The header of a simple reply has gone out before the damage is found.
+        let large = client.call(ask(command::READ, 0, half - (1 << 20), 2 << 20), &[]);
+        match structured {
+            true => assert_eq!(large.unwrap().error, EIO),
+            false => assert!(large.is_err() && client.stream.is_closed()),
+        }
+    }
+}

@@ -63,15 +63,22 @@ fn line(stat: &Stat, last: &Stat, seconds: f64, clients: usize) -> String {
         let rate = latency.requests() as f64 / seconds.max(0.001);
         units::grouped(rate.round() as u64)
     };
+    let slowest = |latency: &Latency| match latency.requests() {
+        0 => String::new(),
+        _ => {
+            let p99 = units::nanoseconds(latency.quantile_ns(0.99) as f64);
+            format!(" (p99 {p99})")
+        }
+    };
     format!(
-        "{} in {}{limit}{ratio}, {clients} {}, {} reads/s, {} writes/s, p99 {} and {}",
+        "{} in {}{limit}{ratio}, {clients} {}, {} reads/s{}, {} writes/s{}",
         units::bytes(stored),
         units::bytes(used),
         if clients == 1 { "client" } else { "clients" },
         a_second(&reads),
+        slowest(&reads),
         a_second(&writes),
-        units::nanoseconds(reads.quantile_ns(0.99) as f64),
-        units::nanoseconds(writes.quantile_ns(0.99) as f64),
+        slowest(&writes),
     )
 }
 
@@ -98,7 +105,7 @@ mod tests {
             text.starts_with("4.00 KiB in ") || text.starts_with("4 KiB in "),
             "{text}"
         );
-        for part in [" of 512 KiB (", "1 client,", "0 reads/s, 2 writes/s"] {
+        for part in [" of 512 KiB (", "1 client,", "0 reads/s, 2 writes/s (p99 "] {
             assert!(text.contains(part), "{text}");
         }
     }
