@@ -153,6 +153,9 @@ impl Server {
             // On failure `server` is dropped, which takes down what there is.
             let file = server.open()?;
             server.loop_device = Some(LoopDevice::attach(file, block_size)?);
+            // The loop device has it open. A server that is killed must not hold a file of its own:
+            // closing it could wait for an answer that nobody gives any more.
+            server.file = None;
         }
         Ok(server)
     }

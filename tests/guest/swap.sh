@@ -25,6 +25,6 @@ for via in "${ways[@]}"; do
     began=$SECONDS
     guest_say "== swap by $via"
     guest_image tests/guest/swap.init "${modules[@]}"
-    guest_run 150 "via=$via"
+    guest_run 200 "via=$via"
     guest_say "swap by $via took $((SECONDS - began)) s"
 done
