@@ -12,6 +12,7 @@ use crate::control::ControlArgs;
 use crate::ctl::CtlArgs;
 use crate::docs::{DOCS_COMMAND, DocsArgs};
 use crate::pages::generate::CHILD_COMMAND;
+use crate::swap::{SWAPOFF_COMMAND, SwapArgs};
 use crate::top::TopArgs;
 use crate::units::parse_size;
 
@@ -47,11 +48,17 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     Report(ReportArgs),
     Serve(Box<ServeArgs>),
+    Swap(Box<SwapArgs>),
     Ctl(CtlArgs),
     Top(TopArgs),
     /// Manual pages and shell completions, into a directory.
     #[command(name = DOCS_COMMAND, hide = true)]
     GenerateDocs(DocsArgs),
+    /// The process that takes a swap area away: the kernel kills it first if memory runs out.
+    #[command(name = SWAPOFF_COMMAND, hide = true)]
+    Swapoff {
+        device: PathBuf,
+    },
     /// The process that builds the default pages.
     #[command(name = CHILD_COMMAND, hide = true)]
     BuildHeap {
@@ -200,12 +207,13 @@ pub(crate) struct ReportArgs {
 /// The device is empty at first and lives in this process's memory: what is on it is gone when the server stops. Several
 /// front ends may serve the same device. Where it is meant for swap, run it as root, so that its memory can be locked.
 #[derive(Args)]
-#[command(group(ArgGroup::new("frontend").args(FRONTENDS).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("frontend").args(FRONTENDS.iter().copied()).required(true).multiple(true)))]
 #[command(after_help = "\
 Examples:
   compcache serve --size 4G --nbd unix:/run/swap.sock
   compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
   compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/swap.sock
+  compcache serve --size 4G --fuse /mnt/disk --loop      a file, and /dev/loopN
   nbdinfo 'nbd+unix:///?socket=/run/swap.sock'           what a client sees
 
 A socket is readable by its owner only; change its mode to let others in. TCP is neither encrypted nor protected.")]
@@ -233,6 +241,18 @@ pub(crate) struct ServeArgs {
     #[cfg(feature = "nbd")]
     #[arg(long, value_name = "N", default_value = "128", requires = "nbd", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) connections: usize,
+    /// Serve /dev/ublkbN, by the kernel's ublk driver (root, Linux 6.0 and newer)
+    #[cfg(feature = "ublk")]
+    #[arg(long)]
+    pub(crate) ublk: bool,
+    /// Serve the file `disk` in this directory (FUSE)
+    #[cfg(feature = "fuse")]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fuse: Option<PathBuf>,
+    /// With --fuse: a loop device over the file (root)
+    #[cfg(feature = "fuse")]
+    #[arg(long = "loop", requires = "fuse", conflicts_with = "read_only")]
+    pub(crate) loop_device: bool,
     /// Refuse writes
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -250,10 +270,14 @@ pub(crate) struct ServeArgs {
 }
 
 /// The arguments that name a front end.
-#[cfg(feature = "nbd")]
-const FRONTENDS: [&str; 1] = ["nbd"];
-#[cfg(not(feature = "nbd"))]
-const FRONTENDS: [&str; 0] = [];
+const FRONTENDS: &[&str] = &[
+    #[cfg(feature = "nbd")]
+    "nbd",
+    #[cfg(feature = "fuse")]
+    "fuse",
+    #[cfg(feature = "ublk")]
+    "ublk",
+];
 
 /// Whether memory is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -37,6 +37,7 @@ mod pages;
 mod progress;
 mod report;
 mod serve;
+mod swap;
 mod tables;
 mod top;
 mod units;
@@ -58,6 +59,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => capture::run_generate(&args),
         Command::Report(args) => bench::run_report(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Swap(args) => swap::run(&args),
+        Command::Swapoff { device } => swap::run_swapoff(&device),
         Command::Ctl(args) => ctl::run(&args),
         Command::Top(args) => top::run(&args),
         Command::GenerateDocs(args) => docs::run(&args),

@@ -279,7 +279,8 @@ fn the_socket_is_its_owners_and_a_live_one_is_not_taken() {
 fn names_are_the_next_free_number() {
     let dir = tempfile::tempdir().unwrap();
     if nix::unistd::geteuid().is_root() {
-        // Root's sockets are those of the whole machine: only that they are listed is tested.
+        // Root's sockets are those of the whole machine: here only that they are listed, beside
+        // `place`'s own tests.
         let output = compcache().arg("ctl").output().unwrap();
         assert_succeeds(&output);
         return;

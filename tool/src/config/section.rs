@@ -29,10 +29,6 @@ pub(crate) struct Section {
     /// Bytes; 0 for no limit.
     pub(crate) mem_limit: u64,
     /// -1 lets the kernel choose.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "a served device has no swap area yet")
-    )]
     pub(crate) swap_priority: i16,
     /// Why the device is not to be made on this machine.
     pub(crate) skipped: Option<String>,

@@ -193,22 +193,26 @@ impl Place {
             let named = named(path.to_owned()).map(|(name, _)| name);
             return Ok((name.cloned().or(named).unwrap_or_else(any), place, listener));
         }
-        let dir = directory()?;
-        make_directory(&dir).map_err(|error| PlaceError::System(dir.clone(), error))?;
-        let _lock = lock(&dir)?;
+        Self::claim_in(&directory()?, name)
+    }
+
+    /// In a directory, which is made if it is not there.
+    fn claim_in(dir: &Path, name: Option<&Name>) -> Result<(Name, Self, UnixListener), PlaceError> {
+        make_directory(dir).map_err(|error| PlaceError::System(dir.to_owned(), error))?;
+        let _lock = lock(dir)?;
         if let Some(name) = name {
-            let (place, listener) = Self::bind(&path_of(&dir, name))?;
+            let (place, listener) = Self::bind(&path_of(dir, name))?;
             return Ok((name.clone(), place, listener));
         }
         for number in 0..NUMBERS {
             let name = Name(format!("compcache{number}"));
-            match Self::bind(&path_of(&dir, &name)) {
+            match Self::bind(&path_of(dir, &name)) {
                 Ok((place, listener)) => return Ok((name, place, listener)),
                 Err(PlaceError::InUse(_) | PlaceError::NotASocket(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(PlaceError::NoNumber(dir))
+        Err(PlaceError::NoNumber(dir.to_owned()))
     }
 
     fn bind(path: &Path) -> Result<(Self, UnixListener), PlaceError> {
@@ -333,6 +337,33 @@ mod tests {
         fs::remove_file(&path).unwrap();
         drop(Place::claim(None, Some(&path)).unwrap());
         assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn names_are_the_next_free_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("compcache");
+        let claim = |name: Option<&Name>| Place::claim_in(&dir, name).unwrap();
+        let first = claim(None);
+        let (second, place, listener) = claim(None);
+        assert_eq!(
+            (first.0.as_str(), second.as_str()),
+            ("compcache0", "compcache1")
+        );
+        let third = claim(None);
+        // One that was killed is free, one that stopped is too.
+        std::mem::forget(place);
+        drop(listener);
+        assert_eq!(claim(None).0.as_str(), "compcache1");
+        drop(first);
+        assert_eq!(claim(None).0.as_str(), "compcache0");
+        let web: Name = "web".parse().unwrap();
+        let named = claim(Some(&web));
+        assert_eq!(named.1.path, dir.join("web.sock"));
+        let taken = Place::claim_in(&dir, Some(&web)).unwrap_err();
+        assert!(matches!(taken, PlaceError::InUse(_)), "{taken}");
+        assert_eq!(dir.metadata().unwrap().mode() & 0o777, 0o755);
+        drop((third, named));
     }
 
     #[test]

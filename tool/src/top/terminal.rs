@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::poll;
 use ratatui::{DefaultTerminal, Frame};
 
-use crate::serve::StopSignals;
+use crate::serve::machine::StopSignals;
 
 /// How often signals are looked at while keys are waited for.
 const GLANCE: Duration = Duration::from_millis(100);
