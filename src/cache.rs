@@ -2,7 +2,7 @@
 
 use crate::checksum::{CHECKSUM_LEN, checksum};
 use crate::content::{Stored, value_to_word, word_to_value};
-use crate::counters::{Counters, IoStat, Memory, MmStat, count, uncount};
+use crate::counters::{Counters, IoStat, Memory, MmStat, SIZE_CLASSES, count, size_class, uncount};
 use crate::error::{BuildError, Error};
 use crate::workspace::{Shared, Workspace, borrow};
 use alloc_xv::{Compacted, PageSource, Slot, SlotState, Slots};
@@ -183,7 +183,7 @@ where
         let old = self
             .slots
             .store(index, tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
-        remember(counters, tag);
+        remember::<PAGE>(counters, tag, stored.len());
         forget::<PAGE>(counters, old);
         Ok(())
     }
@@ -403,6 +403,12 @@ where
         }
     }
 
+    /// Stored pages by compressed size, in sixteenths of a page: `[0]` are those of up to a
+    /// sixteenth, `[15]` holds the ones that are stored raw. Same-filled pages are in none.
+    pub fn size_classes(&self) -> [u64; SIZE_CLASSES] {
+        core::array::from_fn(|class| self.sum(|counters| &counters.sizes[class]))
+    }
+
     /// Where the memory goes.
     pub fn memory(&self) -> Memory {
         let stats = self.slots.stats();
@@ -452,8 +458,9 @@ where
     }
 }
 
-/// Counts a page that was stored as an object.
-pub(crate) fn remember(counters: &Counters, tag: u16) {
+/// Counts a page that was stored as an object of `size` bytes, its checksum aside.
+pub(crate) fn remember<const PAGE: usize>(counters: &Counters, tag: u16, size: usize) {
+    count(&counters.sizes[size_class::<PAGE>(size)]);
     if is_huge(tag) {
         count(&counters.huge_pages);
         count(&counters.huge_pages_since);
@@ -465,16 +472,19 @@ pub(crate) fn forget<const PAGE: usize>(counters: &Counters, old: SlotState) {
     match old {
         SlotState::Empty => {}
         SlotState::Value(_) => uncount(&counters.same_pages),
-        SlotState::Object { tag, .. } => match Stored::from_tag(tag) {
+        SlotState::Object { size, tag } => match Stored::from_tag(tag) {
             Some(Stored::Word { .. }) => {
                 uncount(&counters.same_pages);
                 uncount(&counters.word_objects);
             }
-            Some(Stored::Page {
-                codec: CodecId::Raw,
-                ..
-            }) => uncount(&counters.huge_pages),
-            _ => {}
+            Some(Stored::Page { codec, checked }) => {
+                let sum = if checked { CHECKSUM_LEN } else { 0 };
+                uncount(&counters.sizes[size_class::<PAGE>(size.saturating_sub(sum))]);
+                if codec == CodecId::Raw {
+                    uncount(&counters.huge_pages);
+                }
+            }
+            None => {}
         },
     }
 }

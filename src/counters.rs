@@ -3,6 +3,9 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// Classes of compressed sizes: sixteenths of a page.
+pub const SIZE_CLASSES: usize = 16;
+
 /// Counters of some threads. One set may count a page down that another counted up, so only
 /// sums mean something.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) failed_writes: AtomicU64,
     pub(crate) invalid_io: AtomicU64,
     pub(crate) notify_free: AtomicU64,
+    /// Stored pages by compressed size; see [`size_class`].
+    pub(crate) sizes: [AtomicU64; SIZE_CLASSES],
 }
 
 impl Counters {
@@ -33,6 +38,7 @@ impl Counters {
             failed_writes: AtomicU64::new(0),
             invalid_io: AtomicU64::new(0),
             notify_free: AtomicU64::new(0),
+            sizes: [const { AtomicU64::new(0) }; SIZE_CLASSES],
         }
     }
 }
@@ -45,6 +51,12 @@ pub(crate) fn count(counter: &AtomicU64) {
 /// One less.
 pub(crate) fn uncount(counter: &AtomicU64) {
     counter.fetch_sub(1, Relaxed);
+}
+
+/// The class of a page that was compressed to `size` bytes: class 0 is 1 byte to a sixteenth of a
+/// page, the last one ends with a whole page.
+pub(crate) fn size_class<const PAGE: usize>(size: usize) -> usize {
+    (size.saturating_sub(1) / (PAGE / SIZE_CLASSES)).min(SIZE_CLASSES - 1)
 }
 
 /// zram's `mm_stat`. Sizes in bytes.

@@ -64,7 +64,7 @@ pub use cache::{Cache, Config};
 #[cfg(feature = "zstd")]
 pub use compress::Zstd;
 pub use compress::{AnyCodec, Codec, Lz4, Lz4Workspace, Raw};
-pub use counters::{IoStat, Memory, MmStat};
+pub use counters::{IoStat, Memory, MmStat, SIZE_CLASSES};
 pub use error::{BuildError, Error};
 pub use sectors::SECTOR_SIZE;
 pub use workspace::{Shared, Workspace};

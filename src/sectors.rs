@@ -94,7 +94,7 @@ where
                     self.encode(&mut workspace.codec, &mut workspace.stream, &workspace.page)?;
                 let sum = checksum_if(self.keeps_checksums(), index, stored);
                 slot.store(tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
-                remember(counters, tag);
+                remember::<PAGE>(counters, tag, stored.len());
             }
         }
         forget::<PAGE>(counters, old);

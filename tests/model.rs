@@ -5,7 +5,7 @@ mod common;
 
 use alloc_xv::{Counting, PageSource};
 use common::{Page, Rng, TestCache, any_page, blank, cache, is_same, mmap, read, region};
-use compcache::{Codec, Config, Lz4, Raw, SECTOR_SIZE};
+use compcache::{Codec, Config, Lz4, Raw, SECTOR_SIZE, SIZE_CLASSES};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::BTreeMap;
@@ -107,6 +107,11 @@ impl<S: PageSource, C: Codec + Clone, const PAGE: usize> Model<S, C, PAGE> {
         assert_eq!(stat.same_pages, count(0));
         assert_eq!(stat.huge_pages, count(PAGE));
         assert_eq!(stat.huge_pages_since, self.huge_pages_since);
+        let mut classes = [0; SIZE_CLASSES];
+        for size in sizes.iter().filter(|&&size| size > 0) {
+            classes[(size - 1) / (PAGE / SIZE_CLASSES)] += 1;
+        }
+        assert_eq!(self.cache.size_classes(), classes);
         assert_eq!(stat.mem_limit, 0);
         let source = self.cache.source();
         assert_eq!(stat.mem_used_total, (source.taken() * S::PAGE_SIZE) as u64);

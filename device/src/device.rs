@@ -4,7 +4,7 @@ use crate::block::{BlockDevice, Extent, ExtentKind, PAGE_SIZE, SECTOR_SIZE, chec
 use crate::error::{Error, NewError};
 use crate::latency::{Kind, Latency, Recorder};
 use alloc_xv::{Compactor, thread_hint};
-use compcache::{IoStat, Memory, MmStat, StdCache};
+use compcache::{IoStat, Memory, MmStat, SIZE_CLASSES, StdCache};
 use compress::{AnyCodec, Lz4};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +62,8 @@ pub struct Stat {
     pub memory: Memory,
     /// Requests by kind, in the order of [`Kind::ALL`].
     pub requests: [Latency; Kind::COUNT],
+    /// Stored pages by compressed size, in sixteenths of a page.
+    pub sizes: [u64; SIZE_CLASSES],
 }
 
 struct Shard {
@@ -139,6 +141,7 @@ impl Device {
             mm: self.cache.mm_stat(),
             memory: self.cache.memory(),
             requests,
+            sizes: self.cache.size_classes(),
         }
     }
 

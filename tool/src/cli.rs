@@ -7,7 +7,13 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use compress::AnyCodec;
 
+use crate::config::ConfigArgs;
+use crate::control::ControlArgs;
+use crate::ctl::CtlArgs;
+use crate::docs::{DOCS_COMMAND, DocsArgs};
 use crate::pages::generate::CHILD_COMMAND;
+use crate::swap::{SWAPOFF_COMMAND, SwapArgs};
+use crate::top::TopArgs;
 use crate::units::parse_size;
 
 /// Measures what keeping memory compressed costs and saves.
@@ -24,6 +30,8 @@ Examples:
   compcache capture --pid 4242 -o app.pages keep its pages for later
   compcache bench --pages app.pages --report out
   compcache serve --size 4G --nbd unix:/run/swap.sock
+  compcache ctl                             what is served, in zramctl's columns
+  compcache top                             and what it does, live
 
 Exit status: 0 when all went well, 2 for a wrong command line, 1 for everything else."
 )]
@@ -39,7 +47,18 @@ pub(crate) enum Command {
     Capture(CaptureArgs),
     Generate(GenerateArgs),
     Report(ReportArgs),
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
+    Swap(Box<SwapArgs>),
+    Ctl(CtlArgs),
+    Top(TopArgs),
+    /// Manual pages and shell completions, into a directory.
+    #[command(name = DOCS_COMMAND, hide = true)]
+    GenerateDocs(DocsArgs),
+    /// The process that takes a swap area away: the kernel kills it first if memory runs out.
+    #[command(name = SWAPOFF_COMMAND, hide = true)]
+    Swapoff {
+        device: PathBuf,
+    },
     /// The process that builds the default pages.
     #[command(name = CHILD_COMMAND, hide = true)]
     BuildHeap {
@@ -188,26 +207,25 @@ pub(crate) struct ReportArgs {
 /// The device is empty at first and lives in this process's memory: what is on it is gone when the server stops. Several
 /// front ends may serve the same device. Where it is meant for swap, run it as root, so that its memory can be locked.
 #[derive(Args)]
-#[command(group(ArgGroup::new("frontend").args(FRONTENDS).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("frontend").args(FRONTENDS.iter().copied()).required(true).multiple(true)))]
 #[command(after_help = "\
 Examples:
   compcache serve --size 4G --nbd unix:/run/swap.sock
   compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
+  compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/swap.sock
+  compcache serve --size 4G --fuse /mnt/disk --loop      a file, and /dev/loopN
   nbdinfo 'nbd+unix:///?socket=/run/swap.sock'           what a client sees
 
 A socket is readable by its owner only; change its mode to let others in. TCP is neither encrypted nor protected.")]
 pub(crate) struct ServeArgs {
     /// Size of the device, such as 4G; rounded up to 4096 bytes
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub(crate) size: usize,
-    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw
-    #[arg(
-        long,
-        value_name = "CODEC",
-        default_value = "lz4",
-        allow_hyphen_values = true
-    )]
-    pub(crate) codec: AnyCodec,
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "config")]
+    pub(crate) size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw [default: lz4]
+    #[arg(long, value_name = "CODEC", allow_hyphen_values = true)]
+    pub(crate) codec: Option<AnyCodec>,
     /// The most memory for pages, such as 1G; writes that need more fail with ENOSPC [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) mem_limit: Option<usize>,
@@ -223,6 +241,18 @@ pub(crate) struct ServeArgs {
     #[cfg(feature = "nbd")]
     #[arg(long, value_name = "N", default_value = "128", requires = "nbd", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub(crate) connections: usize,
+    /// Serve /dev/ublkbN, by the kernel's ublk driver (root, Linux 6.0 and newer)
+    #[cfg(feature = "ublk")]
+    #[arg(long)]
+    pub(crate) ublk: bool,
+    /// Serve the file `disk` in this directory (FUSE)
+    #[cfg(feature = "fuse")]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fuse: Option<PathBuf>,
+    /// With --fuse: a loop device over the file (root)
+    #[cfg(feature = "fuse")]
+    #[arg(long = "loop", requires = "fuse", conflicts_with = "read_only")]
+    pub(crate) loop_device: bool,
     /// Refuse writes
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -235,13 +265,19 @@ pub(crate) struct ServeArgs {
     /// Tell systemd when the device is ready (Type=notify)
     #[arg(long)]
     pub(crate) notify: bool,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
 }
 
 /// The arguments that name a front end.
-#[cfg(feature = "nbd")]
-const FRONTENDS: [&str; 1] = ["nbd"];
-#[cfg(not(feature = "nbd"))]
-const FRONTENDS: [&str; 0] = [];
+const FRONTENDS: &[&str] = &[
+    #[cfg(feature = "nbd")]
+    "nbd",
+    #[cfg(feature = "fuse")]
+    "fuse",
+    #[cfg(feature = "ublk")]
+    "ublk",
+];
 
 /// Whether memory is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -7,6 +7,10 @@
 //! | `heap` | the inside of that process |
 //! | `bench`, `analyze`, `capture` | the subcommands |
 //! | `serve` | the subcommand that serves a device: front ends, signals, status line |
+//! | `control`, `ctl`, `top`, `metrics` | what is served, seen and changed from outside |
+//! | `listen` | the threads of control socket and metrics |
+//! | `config` | configuration files of zram-generator |
+//! | `docs` | manual pages and shell completions |
 //! | `harness` | the way to the benchmark library |
 //! | `tables`, `report` | results for people: text, HTML with plots |
 //! | `output`, `progress`, `units` | files that appear whole, progress, sizes and times |
@@ -20,14 +24,22 @@ mod analyze;
 mod bench;
 mod capture;
 mod cli;
+mod config;
+mod control;
+mod ctl;
+mod docs;
 mod harness;
 mod heap;
+mod listen;
+mod metrics;
 mod output;
 mod pages;
 mod progress;
 mod report;
 mod serve;
+mod swap;
 mod tables;
+mod top;
 mod units;
 
 use std::io::Write;
@@ -47,6 +59,11 @@ fn main() -> ExitCode {
         Command::Generate(args) => capture::run_generate(&args),
         Command::Report(args) => bench::run_report(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Swap(args) => swap::run(&args),
+        Command::Swapoff { device } => swap::run_swapoff(&device),
+        Command::Ctl(args) => ctl::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::GenerateDocs(args) => docs::run(&args),
         Command::BuildHeap { seed, pages } => heap::run_child(seed, pages),
     };
     match result {

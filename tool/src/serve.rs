@@ -4,28 +4,36 @@
 //! |---|---|
 //! | `frontend` | what a front end is to this command; the list of them |
 //! | `nbd` | the NBD server as a front end |
+//! | `ublk` | a device of the kernel's ublk driver as a front end |
+//! | `fuse` | the file, and the loop device over it, as a front end |
 //! | `machine` | locked memory, the kernel's choice of whom to kill, signals |
 //! | `status` | the line on the terminal |
 
 mod frontend;
-mod machine;
+#[cfg(feature = "fuse")]
+mod fuse;
+pub(crate) mod machine;
 #[cfg(feature = "nbd")]
 mod nbd;
-mod status;
+pub(crate) mod status;
+#[cfg(feature = "ublk")]
+mod ublk;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use compcache_device::{Config, Device, PAGE_SIZE};
 
 use crate::cli::ServeArgs;
+use crate::config::Section;
+use crate::control::{Control, Subject};
 use crate::output;
 use frontend::{Frontend, Running};
 use machine::StopSignals;
 use status::Status;
 
 /// How often the status line is drawn.
-const STATUS_TIME: Duration = Duration::from_secs(1);
+pub(crate) const STATUS_TIME: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says to stop.
 ///
@@ -34,7 +42,13 @@ const STATUS_TIME: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     // Before there is any other thread: threads inherit which signals are waited for.
     let signals = StopSignals::block()?;
-    let device = Arc::new(device(args)?);
+    let section = args.config.section()?;
+    if is_skipped(section.as_ref(), args.notify) {
+        return Ok(());
+    }
+    machine::serve_reclaim();
+    machine::lock_program(args.mlock);
+    let device = Arc::new(device(args, section.as_ref())?);
     machine::lock_memory(args.mlock)?;
     machine::set_oom_score_adj(args.oom_score_adj);
 
@@ -42,31 +56,90 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     for frontend in frontends(args)? {
         running.start(frontend, &device)?;
     }
-    output::print(&running.describe())?;
+    let running = Arc::new(Mutex::new(running));
+    let control = control(args, &device, &running)?;
+    output::print(&lock(&running).describe())?;
     if args.notify {
         notify(sd_notify::NotifyState::Ready);
     }
     let mut status = Status::new(&device);
-    while !signals.wait(STATUS_TIME)? {
-        status.draw(&device, running.clients());
+    loop {
+        if !signals.wait(STATUS_TIME)? {
+            status.draw(&device, lock(&running).clients());
+            continue;
+        }
+        // Never away from under a mounted file system or an active swap area.
+        let in_use = lock(&running).in_use();
+        match in_use {
+            None => break,
+            Some(text) => output::note(&format!("{text}; still serving")),
+        }
     }
     drop(status);
     if args.notify {
         notify(sd_notify::NotifyState::Stopping);
     }
-    running.stop()
+    drop(control);
+    std::mem::take(&mut *lock(&running)).stop()
 }
 
-fn device(args: &ServeArgs) -> Result<Device, String> {
-    let size = (args.size as u64)
+/// The control socket, and what it is asked about.
+fn control(
+    args: &ServeArgs,
+    device: &Arc<Device>,
+    running: &Arc<Mutex<Running>>,
+) -> Result<Control, String> {
+    let places = lock(running)
+        .describe()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let running = Arc::clone(running);
+    let clients = Box::new(move || lock(&running).clients());
+    Control::start(&args.control, |name| {
+        Subject::new(name, device, places, clients)
+    })
+}
+
+/// A front end that panicked is as good as any other: what is read of it are counts.
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the section says that this machine is to have no such device. As with zram-generator,
+/// that is no failure: a service has started and ended.
+pub(crate) fn is_skipped(section: Option<&Section>, told: bool) -> bool {
+    let Some(text) = section.and_then(|section| section.skipped.as_ref()) else {
+        return false;
+    };
+    output::note(&format!("{text}; nothing is served"));
+    if told {
+        notify(sd_notify::NotifyState::Ready);
+    }
+    true
+}
+
+/// What the command line says goes before what the section says.
+fn device(args: &ServeArgs, section: Option<&Section>) -> Result<Device, String> {
+    let size = args.size.map(|bytes| bytes as u64);
+    let size = size
+        .or(section.map(|section| section.size))
+        .unwrap_or(0)
         .checked_next_multiple_of(PAGE_SIZE)
         .ok_or("the size is too large; name a smaller one")?;
+    let limit = args.mem_limit.map(|bytes| bytes as u64);
+    let defaults = Config::new(size);
     let config = Config {
-        codec: args.codec,
-        mem_limit: args.mem_limit.map_or(0, |bytes| bytes as u64),
-        ..Config::new(size)
+        codec: args
+            .codec
+            .or(section.map(|section| section.codec))
+            .unwrap_or(defaults.codec),
+        mem_limit: limit
+            .or(section.map(|section| section.mem_limit))
+            .unwrap_or(defaults.mem_limit),
+        ..defaults
     };
-    Device::new(config).map_err(|error| format!("{error}; try a smaller --size"))
+    Device::new(config).map_err(|error| format!("{error}; try a smaller size"))
 }
 
 /// The front ends that the command line names, not started yet.
@@ -80,6 +153,10 @@ fn frontends(args: &ServeArgs) -> Result<Vec<Box<dyn Frontend>>, String> {
     if !args.nbd.is_empty() {
         frontends.push(Box::new(nbd::Nbd::new(args)?));
     }
+    #[cfg(feature = "fuse")]
+    frontends.extend(fuse::Fuse::new(args).map(|frontend| Box::new(frontend) as _));
+    #[cfg(feature = "ublk")]
+    frontends.extend(ublk::Ublk::new(args).map(|frontend| Box::new(frontend) as _));
     if frontends.is_empty() {
         return Err("this build has no front end; build it with a feature such as nbd".to_owned());
     }
@@ -87,7 +164,7 @@ fn frontends(args: &ServeArgs) -> Result<Vec<Box<dyn Frontend>>, String> {
 }
 
 /// A service manager that does not listen is none of the device's business.
-fn notify(state: sd_notify::NotifyState<'_>) {
+pub(crate) fn notify(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         output::note(&format!("systemd was not told: {error}"));
     }

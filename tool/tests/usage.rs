@@ -4,6 +4,13 @@ mod common;
 
 use common::{assert_fails, assert_succeeds, compcache, names, run, write_pages};
 
+/// A whole command line with more behind it.
+fn serve<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut words = vec!["serve", "--size", "1M", "--nbd", "unix:x"];
+    words.extend(more);
+    words
+}
+
 #[test]
 fn usage_errors_are_status_2_and_one_line() {
     for (arguments, part) in [
@@ -89,6 +96,36 @@ fn usage_errors_are_status_2_and_one_line() {
             ],
             "-1000..=1000",
         ),
+        (
+            vec!["serve", "--nbd", "unix:x", "--section", "zram0"],
+            "--config",
+        ),
+        (serve(&["--name", "a/b"]), "such as compcache0"),
+        (serve(&["--name", ""]), "such as compcache0"),
+        (serve(&["--control", ""]), "--control"),
+        (serve(&["--metrics", "9100"]), "HOST:PORT"),
+        (serve(&["--metrics", "::1:9100"]), "HOST:PORT"),
+        (vec!["ctl", "x", "mmstat"], "expected one of mm_stat"),
+        (vec!["ctl", "x", "bd_stat"], "no such attribute"),
+        (vec!["ctl", "x", "mm_stat=1"], "cannot be set"),
+        (vec!["ctl", "x", "disksize=1G"], "while the device is up"),
+        (
+            vec!["ctl", "x", "comp_algorithm=lz4"],
+            "while the device is up",
+        ),
+        (vec!["ctl", "x", "mem_limit=much"], "such as 64M"),
+        (vec!["ctl", "x", "mem_used_max=7"], "0 only"),
+        (vec!["ctl", "x", "reset=0"], "expected 1"),
+        (vec!["ctl", "x", "mm_stat", "y"], "unexpected argument"),
+        (vec!["ctl", "x", "mm_stat", "--json"], "cannot be used with"),
+        (vec!["ctl", "-o", "NAME,SIZE"], "expected some of NAME,"),
+        (vec!["ctl", "-o", "NAME", "--output-all"], "cannot be used"),
+        (vec!["ctl", "--raw", "--json"], "cannot be used with"),
+        (vec!["ctl", "--reset"], "--reset"),
+        (vec!["top", "--interval", "0"], "0.1 to 60 seconds"),
+        (vec!["top", "--interval", "fast"], "0.1 to 60 seconds"),
+        (vec!["top", "--json"], "--json"),
+        (vec!["generate-docs"], "DIR"),
         (vec!["benhc"], "benhc"),
     ] {
         let output = run(&arguments);
@@ -134,7 +171,9 @@ fn arguments_that_are_no_text_are_no_panic() {
 
 #[test]
 fn help_teaches_by_example() {
-    for command in ["bench", "analyze", "capture", "generate", "report", "serve"] {
+    for command in [
+        "bench", "analyze", "capture", "generate", "report", "serve", "ctl", "top",
+    ] {
         let help = assert_succeeds(&run(&[command, "--help"]));
         assert!(
             help.contains("Example") && help.contains(&format!("compcache {command}")),

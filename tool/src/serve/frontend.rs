@@ -8,7 +8,7 @@ use compcache_device::Device;
 ///
 /// Whatever it sets up outside this process (sockets, devices, mounts) is gone after
 /// [`stop`](Self::stop), and also if it is dropped without.
-pub(crate) trait Frontend {
+pub(crate) trait Frontend: Send {
     /// Starts to serve; returns when clients can connect.
     ///
     /// # Errors
@@ -20,6 +20,12 @@ pub(crate) trait Frontend {
 
     /// Clients that use it now.
     fn clients(&self) -> usize;
+
+    /// What keeps it from being stopped without loss, in one line with the next step: a file system
+    /// that is mounted on it, an active swap area.
+    fn in_use(&self) -> Option<String> {
+        None
+    }
 
     /// Stops to serve. Requests that were taken are answered.
     ///
@@ -55,6 +61,11 @@ impl Running {
 
     pub(crate) fn clients(&self) -> usize {
         self.0.iter().map(|frontend| frontend.clients()).sum()
+    }
+
+    /// What keeps the first of them from being stopped without loss.
+    pub(crate) fn in_use(&self) -> Option<String> {
+        self.0.iter().find_map(|frontend| frontend.in_use())
     }
 
     /// Stops all, also where one fails.

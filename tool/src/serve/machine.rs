@@ -49,6 +49,22 @@ impl StopSignals {
     }
 }
 
+/// Says that this process serves those that are short of memory: what it allocates itself never
+/// waits for a write to the device. Called before there are other threads, which inherit it. Where
+/// that is not permitted (CAP_SYS_RESOURCE), locked memory has to do.
+pub(crate) fn serve_reclaim() {
+    let _ = rustix::process::configure_io_flusher_behavior(true);
+}
+
+/// Brings the whole program into memory and locks it there: code that is first needed when memory
+/// is short may have to come from the device that it serves. Called before the device is made,
+/// whose room is reserved, not used. Where it is not permitted, [`lock_memory`] says so.
+pub(crate) fn lock_program(how: Mlock) {
+    if how != Mlock::Off {
+        let _ = mlockall(MlockAllFlags::MCL_CURRENT);
+    }
+}
+
 /// Keeps this process from being swapped out: on the device that it serves itself, for one.
 ///
 /// Pages are locked as they are first used (`MCL_ONFAULT`): what is only reserved, such as the

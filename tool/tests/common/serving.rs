@@ -32,6 +32,11 @@ impl Served {
                 true => &[][..],
                 false => &["--mlock", "off"],
             })
+            // Nothing outside the test's directory.
+            .args(match arguments.contains(&"--control") {
+                true => &[][..],
+                false => &["--control", "none"],
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,0 +1,94 @@
+use super::*;
+use compcache_device::{Config, Device};
+
+fn disk(size: u64) -> Disk {
+    Disk::new(Arc::new(Device::new(Config::new(size)).unwrap()), 1)
+}
+
+fn read(disk: &Disk, offset: u64, len: usize) -> Vec<u8> {
+    disk.read_at(offset, len, <[u8]>::to_vec).unwrap()
+}
+
+#[test]
+fn reads_begin_and_end_anywhere_and_stop_at_the_end() {
+    let disk = disk(1 << 20);
+    let bytes: Vec<u8> = (0..8192u32).map(|n| n as u8 ^ (n >> 8) as u8).collect();
+    assert_eq!(disk.write_at(4096, &bytes), Ok(8192));
+    assert_eq!(read(&disk, 4096 + 100, 7), bytes[100..107]);
+    assert_eq!(read(&disk, 4096 + 511, 4098), bytes[511..4609]);
+    assert_eq!(read(&disk, (1 << 20) - 5, 100), [0; 5]);
+    assert_eq!(read(&disk, 1 << 20, 100), []);
+    assert_eq!(read(&disk, u64::MAX, 100), []);
+    assert_eq!(read(&disk, 0, REQUEST_BYTES_MAX).len(), REQUEST_BYTES_MAX);
+    let most = read(&disk, 511, REQUEST_BYTES_MAX);
+    assert_eq!(most.len(), REQUEST_BYTES_MAX);
+    let more = disk.read_at(0, REQUEST_BYTES_MAX + 1025, |_| ());
+    assert_eq!(more, Err(Errno::EINVAL));
+}
+
+#[test]
+fn writes_are_sectors_and_stop_at_the_end() {
+    let disk = disk(1 << 20);
+    assert_eq!(disk.write_at(100, &[1; 512]), Err(Errno::EINVAL));
+    assert_eq!(disk.write_at(512, &[1; 100]), Err(Errno::EINVAL));
+    assert_eq!(disk.write_at((1 << 20) - 512, &[1; 4096]), Ok(512));
+    assert_eq!(disk.write_at(1 << 20, &[1; 512]), Err(Errno::ENOSPC));
+    assert_eq!(disk.write_at(1 << 40, &[1; 512]), Err(Errno::ENOSPC));
+    assert_eq!(disk.write_at(0, &[]), Ok(0));
+}
+
+#[test]
+fn a_full_memory_is_enospc_and_the_old_page_stays() {
+    let device = Arc::new(Device::new(Config::new(1 << 20)).unwrap());
+    let disk = Disk::new(Arc::clone(&device) as Arc<dyn BlockDevice>, 1);
+    // Of no repeated word, so that it needs room.
+    let page: Vec<u8> = (0..4096u32).map(|n| ((n * n) >> 7) as u8).collect();
+    assert_eq!(disk.write_at(0, &page), Ok(4096));
+    device.set_mem_limit(4096);
+    let other: Vec<u8> = page.iter().rev().copied().collect();
+    assert_eq!(disk.write_at(0, &other), Err(Errno::ENOSPC));
+    assert_eq!(read(&disk, 0, 4096), page);
+}
+
+#[test]
+fn holes_are_punched_found_and_read_as_zeroes() {
+    let disk = disk(1 << 20);
+    assert_eq!(disk.seek_to(0, ExtentKind::Data), Err(Errno::ENXIO));
+    assert_eq!(disk.seek_to(77, ExtentKind::Hole), Ok(77));
+    disk.write_at(8192, &[3; 16384]).unwrap();
+    assert_eq!(disk.seek_to(0, ExtentKind::Data), Ok(8192));
+    assert_eq!(disk.seek_to(9000, ExtentKind::Data), Ok(9000));
+    assert_eq!(disk.seek_to(9000, ExtentKind::Hole), Ok(24576));
+    let hole = PUNCH_HOLE | KEEP_SIZE;
+    assert_eq!(disk.allocate_at(12288, 4096, hole), Ok(()));
+    assert_eq!(disk.seek_to(9000, ExtentKind::Hole), Ok(12288));
+    // Part of a page becomes zeroes, too.
+    assert_eq!(disk.allocate_at(8192, 512, hole), Ok(()));
+    assert_eq!(read(&disk, 8192, 1024)[..512], [0; 512]);
+    assert_eq!(read(&disk, 8192, 1024)[512..], [3; 512]);
+    assert_eq!(disk.allocate_at(0, u64::MAX, hole), Ok(()));
+    assert_eq!(disk.seek_to(0, ExtentKind::Data), Err(Errno::ENXIO));
+    assert_eq!(disk.seek_to(1 << 20, ExtentKind::Hole), Err(Errno::ENXIO));
+}
+
+#[test]
+fn other_modes_of_fallocate_are_refused_or_have_nothing_to_do() {
+    let disk = disk(1 << 20);
+    assert_eq!(disk.allocate_at(0, 1 << 30, 0), Ok(()));
+    assert_eq!(disk.allocate_at(0, 4096, KEEP_SIZE), Ok(()));
+    assert_eq!(disk.allocate_at(0, 4096, ZERO_RANGE), Ok(()));
+    // Collapsing and inserting move what lies behind.
+    for mode in [0x08, 0x20, 0x40] {
+        assert_eq!(disk.allocate_at(0, 4096, mode), Err(Errno::EOPNOTSUPP));
+    }
+}
+
+#[test]
+fn there_are_a_directory_and_a_file() {
+    let disk = disk(1 << 20);
+    let attr = disk.attr(DISK).unwrap();
+    assert_eq!((attr.size, attr.perm), (1 << 20, 0o600));
+    assert_eq!(disk.attr(ROOT).unwrap().kind, FileType::Directory);
+    assert_eq!(disk.attr(INodeNo(3)).unwrap_err(), Errno::ENOENT);
+    assert_eq!(on_disk(ROOT), Err(Errno::EISDIR));
+}

@@ -1,0 +1,19 @@
+//! Before others: processor and memory.
+
+use crate::calls;
+use std::io;
+
+/// The lowest real-time priority: before everything that has none, behind whatever asked for more.
+const LOWEST: i32 = 1;
+
+/// Gives the calling thread, and those that it starts from now on, the lowest real-time priority.
+///
+/// For a server of swap that is about memory more than about time: when free memory is down to
+/// what the kernel keeps (`vm.min_free_kbytes`), only real-time threads may take some of the rest
+/// (half of it). Without, the server waits for memory like those who wait for it.
+///
+/// # Errors
+/// Where it is not permitted (`CAP_SYS_NICE`).
+pub fn before_others() -> io::Result<()> {
+    calls::schedule_round_robin(LOWEST)
+}

@@ -1,0 +1,86 @@
+# A guest with Debian's kernel under QEMU, without disks: what the tests of this folder share.
+#
+# Sourced. A package that cannot be installed or fetched fails the run: nothing here skips.
+# Emulation only (tcg), so times in the guest mean nothing.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$repository/target}"
+guest_dir=$CARGO_TARGET_DIR/guest
+# The first Debian kernel with ublk_drv; the package that names the newest of its kind.
+guest_kernel=linux-image-6.12-cloud-amd64
+guest_memory_mib=320
+
+guest_say() { printf 'guest: %s\n' "$*"; }
+guest_fail() { guest_say "FAILED: $*" >&2; exit 1; }
+
+guest_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+guest_packages() {
+    local missing=() pair
+    for pair in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio xz:xz-utils; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    done
+    if ! busybox 2>/dev/null | grep -q poweroff; then missing+=(busybox-static); fi
+    [ ${#missing[@]} -gt 0 ] || return 0
+    guest_root apt-get update -qq || guest_fail "no package lists"
+    guest_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        guest_fail "cannot install ${missing[*]}"
+}
+
+# Fetches and unpacks the kernel once.
+guest_fetch_kernel() {
+    [ ! -e "$guest_dir/kernel/done" ] || return 0
+    rm -rf "$guest_dir/kernel"
+    mkdir -p "$guest_dir/kernel"
+    apt-cache show "$guest_kernel" >/dev/null 2>&1 || guest_root apt-get update -qq || true
+    local package
+    package=$(apt-cache depends "$guest_kernel" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -1)
+    [ -n "$package" ] || guest_fail "no package $guest_kernel"
+    (cd "$guest_dir/kernel" && apt-get download -qq "$package" 2>/dev/null) ||
+        guest_fail "cannot fetch $package"
+    dpkg -x "$guest_dir/kernel/"*.deb "$guest_dir/kernel/root" || guest_fail "cannot unpack $package"
+    rm "$guest_dir/kernel/"*.deb
+    touch "$guest_dir/kernel/done"
+}
+
+# guest_image INIT MODULE... : an initramfs with the command, what it needs, and INIT.
+guest_image() {
+    local init=$1 root=$guest_dir/image name module file
+    shift
+    rm -rf "$root"
+    mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,modules,lib,lib64}
+    cp "$(command -v busybox)" "$root/bin/busybox"
+    for name in compcache examples/touch_pages; do
+        strip -o "$root/bin/${name##*/}" "$CARGO_TARGET_DIR/release/$name"
+    done
+    ldd "$root"/bin/compcache "$root"/bin/touch_pages | grep -o '/[^ ]*' | grep '\.so' | sort -u |
+        while read -r file; do install -D "$file" "$root$file"; done
+    for module in "$@"; do
+        file=$(find "$guest_dir/kernel/root" -name "$module.ko.xz" -o -name "$module.ko" | head -1)
+        [ -n "$file" ] || guest_fail "the kernel has no module $module"
+        case $file in
+            *.xz) xz -dc "$file" >"$root/modules/$module.ko" ;;
+            *) cp "$file" "$root/modules/" ;;
+        esac
+    done
+    cp "$init" "$root/init"
+    chmod +x "$root/init"
+    (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) >"$guest_dir/image.gz"
+}
+
+# guest_run SECONDS [WORD...] : starts the guest, WORDs on its command line; its output goes here,
+# and it has to say that it passed.
+guest_run() {
+    local seconds=$1 output=$guest_dir/output
+    shift
+    timeout "$seconds" qemu-system-x86_64 -accel tcg -m "$guest_memory_mib" -smp 2 \
+        -kernel "$(find "$guest_dir/kernel/root/boot" -name 'vmlinuz-*' | head -1)" \
+        -initrd "$guest_dir/image.gz" \
+        -append "console=ttyS0 quiet panic=-1 $*" \
+        -nographic -no-reboot -nodefaults -serial stdio </dev/null >"$output" 2>&1 ||
+        { tail -50 "$output"; guest_fail "the guest did not end within $seconds s"; }
+    tr -d '\r' <"$output"
+    grep -q '^guest: passed' "$output" || guest_fail "see above"
+}

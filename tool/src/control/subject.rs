@@ -1,0 +1,104 @@
+//! [`Subject`]: a served device as requests about it see it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use compcache_device::{AnyCodec, BlockDevice, Device, Kind, Latency, Stat};
+
+use super::place::Name;
+use super::protocol::{Requests, Status};
+
+/// How many clients use the device now.
+pub(crate) type Clients = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// A served device, and what only its server knows about it.
+pub(crate) struct Subject {
+    pub(crate) name: Name,
+    pub(crate) device: Arc<Device>,
+    pub(crate) codec: AnyCodec,
+    places: Vec<String>,
+    clients: Clients,
+    started: Instant,
+}
+
+impl Subject {
+    pub(crate) fn new(
+        name: Name,
+        device: &Arc<Device>,
+        places: Vec<String>,
+        clients: Clients,
+    ) -> Self {
+        Self {
+            name,
+            device: Arc::clone(device),
+            codec: *device.cache().codec(),
+            places,
+            clients,
+            started: Instant::now(),
+        }
+    }
+
+    pub(crate) fn clients(&self) -> usize {
+        (self.clients)()
+    }
+
+    /// Pages that can be compressed at once.
+    pub(crate) fn streams(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// Everything that is counted.
+    pub(crate) fn status(&self) -> Status {
+        let Stat {
+            io,
+            mm,
+            memory,
+            requests,
+            sizes,
+            ..
+        } = self.device.stat();
+        Status {
+            name: self.name.to_string(),
+            pid: std::process::id(),
+            disksize: self.device.size(),
+            algorithm: self.codec.to_string(),
+            streams: self.streams() as u64,
+            places: self.places.clone(),
+            clients: self.clients() as u64,
+            uptime_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            orig_data_size: mm.orig_data_size,
+            compr_data_size: mm.compr_data_size,
+            mem_used_total: mm.mem_used_total,
+            mem_limit: mm.mem_limit,
+            mem_used_max: mm.mem_used_max,
+            same_pages: mm.same_pages,
+            pages_compacted: mm.pages_compacted,
+            huge_pages: mm.huge_pages,
+            huge_pages_since: mm.huge_pages_since,
+            failed_reads: io.failed_reads,
+            failed_writes: io.failed_writes,
+            invalid_io: io.invalid_io,
+            notify_free: io.notify_free,
+            pages_read: io.reads,
+            pages_written: io.writes,
+            metadata: memory.metadata,
+            requests: Kind::ALL
+                .iter()
+                .zip(&requests)
+                .map(|(kind, latency)| describe(*kind, latency))
+                .collect(),
+            sizes: sizes.to_vec(),
+        }
+    }
+}
+
+fn describe(kind: Kind, latency: &Latency) -> Requests {
+    Requests {
+        kind: kind.name().to_owned(),
+        count: latency.requests(),
+        failed: latency.failed(),
+        bytes: latency.bytes(),
+        sum_ns: latency.sum_ns(),
+        buckets: latency.buckets().collect(),
+    }
+}

@@ -1,0 +1,65 @@
+//! ublk as a front end.
+
+use std::sync::Arc;
+
+use compcache_device::{BlockDevice, Device, SECTOR_SIZE};
+use compcache_sys::loops::is_claimed;
+use compcache_ublk::{Config, Server};
+
+use super::frontend::Frontend;
+use crate::cli::ServeArgs;
+
+pub(crate) struct Ublk {
+    config: Config,
+    server: Option<Server>,
+}
+
+impl Ublk {
+    /// None where the command line does not ask for it.
+    pub(crate) fn new(args: &ServeArgs) -> Option<Self> {
+        let mut config = Config::new(SECTOR_SIZE as u32);
+        config.read_only = args.read_only;
+        args.ublk.then_some(Self {
+            config,
+            server: None,
+        })
+    }
+}
+
+impl Frontend for Ublk {
+    fn start(&mut self, device: &Arc<Device>) -> Result<(), String> {
+        let device = Arc::clone(device) as Arc<dyn BlockDevice>;
+        let server = Server::start(device, self.config).map_err(|error| {
+            format!("{error}; --ublk needs root and Linux 6.0 or newer (modprobe ublk_drv)")
+        })?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    fn places(&self) -> Vec<String> {
+        let server = self.server.iter();
+        server
+            .map(|server| format!("ublk {}", server.path().display()))
+            .collect()
+    }
+
+    fn clients(&self) -> usize {
+        // Nobody counts who has the device open.
+        0
+    }
+
+    fn in_use(&self) -> Option<String> {
+        let path = self.server.as_ref()?.path();
+        is_claimed(path).then(|| {
+            let path = path.display();
+            format!("{path} is in use; run 'swapoff {path}' or unmount it, then stop again")
+        })
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        let Some(server) = &mut self.server else {
+            return Ok(());
+        };
+        server.stop().map_err(|error| error.to_string())
+    }
+}
