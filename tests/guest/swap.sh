@@ -3,6 +3,8 @@
 # memory does not suffice, after SIGKILL, and on a kernel that has none of what it needs.
 #
 #   tests/guest/swap.sh [VIA...]        VIA: ublk, fuse, none; all of them without
+#   PRESSURE=1 tests/guest/swap.sh      also with all of the guest's memory taken, which does not
+#                                       always end in time (README, Limits)
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
@@ -25,6 +27,6 @@ for via in "${ways[@]}"; do
     began=$SECONDS
     guest_say "== swap by $via"
     guest_image tests/guest/swap.init "${modules[@]}"
-    guest_run 200 "via=$via"
+    guest_run 200 "via=$via" ${PRESSURE:+pressure}
     guest_say "swap by $via took $((SECONDS - began)) s"
 done

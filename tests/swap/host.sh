@@ -77,6 +77,7 @@ wait_for() {
 }
 
 start() {
+    : >"$work/server.out"
     "$compcache" swap --size 512M --via "$via" "$@" >"$work/server.out" 2>"$work/server.err" &
     server=$!
     wait_for 20 "swap" grep -q '^swap on ' "$work/server.out"
