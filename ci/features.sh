@@ -29,7 +29,7 @@ cargo check --quiet -p compcache-tool --no-default-features
 
 # What is linked without std: none of these crates may turn an allocator or std on again.
 tree=$(cargo tree -p compcache --no-default-features -e normal,features --prefix none)
-if found=$(grep -E '(lz4_flex|spin|bitvec|crossbeam-utils|lock_api|xxhash-rust|alloc_xv|compress) feature "(std|alloc)"' <<<"$tree"); then
+if found=$(grep -E '(lz4_flex|spin|bitvec|crossbeam-utils|lock_api|twox-hash|alloc_xv|compress) feature "(std|alloc)"' <<<"$tree"); then
     printf 'features.sh: without std, dependencies still have:\n%s\n' "$found" >&2
     exit 1
 fi

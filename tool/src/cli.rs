@@ -12,6 +12,7 @@ use crate::control::ControlArgs;
 use crate::ctl::CtlArgs;
 use crate::docs::{DOCS_COMMAND, DocsArgs};
 use crate::pages::generate::CHILD_COMMAND;
+#[cfg(any(feature = "fuse", feature = "ublk"))]
 use crate::swap::{SWAPOFF_COMMAND, SwapArgs};
 use crate::top::TopArgs;
 use crate::units::parse_size;
@@ -48,12 +49,14 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     Report(ReportArgs),
     Serve(Box<ServeArgs>),
+    #[cfg(any(feature = "fuse", feature = "ublk"))]
     Swap(Box<SwapArgs>),
     Ctl(CtlArgs),
     Top(TopArgs),
     /// Manual pages and shell completions, into a directory.
     #[command(name = DOCS_COMMAND, hide = true)]
     GenerateDocs(DocsArgs),
+    #[cfg(any(feature = "fuse", feature = "ublk"))]
     /// The process that takes a swap area away: the kernel kills it first if memory runs out.
     #[command(name = SWAPOFF_COMMAND, hide = true)]
     Swapoff {

@@ -37,6 +37,7 @@ mod pages;
 mod progress;
 mod report;
 mod serve;
+#[cfg(any(feature = "fuse", feature = "ublk"))]
 mod swap;
 mod tables;
 mod top;
@@ -59,7 +60,9 @@ fn main() -> ExitCode {
         Command::Generate(args) => capture::run_generate(&args),
         Command::Report(args) => bench::run_report(&args),
         Command::Serve(args) => serve::run(&args),
+        #[cfg(any(feature = "fuse", feature = "ublk"))]
         Command::Swap(args) => swap::run(&args),
+        #[cfg(any(feature = "fuse", feature = "ublk"))]
         Command::Swapoff { device } => swap::run_swapoff(&device),
         Command::Ctl(args) => ctl::run(&args),
         Command::Top(args) => top::run(&args),

@@ -29,6 +29,10 @@ pub(crate) struct Section {
     /// Bytes; 0 for no limit.
     pub(crate) mem_limit: u64,
     /// -1 lets the kernel choose.
+    #[cfg_attr(
+        not(any(feature = "fuse", feature = "ublk")),
+        allow(dead_code, reason = "a build without `swap` reads it and does nothing")
+    )]
     pub(crate) swap_priority: i16,
     /// Why the device is not to be made on this machine.
     pub(crate) skipped: Option<String>,
