@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each target uses its part")]
 
 use alloc_xv::{
-    AllocError, Counting, Failing, FrameId, OBJECT_MAX, OutOfPages, PageSource, RegionSource, Stats,
+    AllocError, Counting, Failing, FrameId, OutOfPages, PageSource, RegionSource, Stats,
 };
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex};
@@ -206,6 +206,8 @@ pub fn without_pages_max(mut stats: Stats) -> Stats {
 /// seed chooses. Made once, as making them costs more than all else.
 pub fn pattern(seed: u64, size: usize) -> Vec<u8> {
     const PLACES: usize = 1 << 16;
+    /// As long as a request's data that a fuzz target makes.
+    const SIZE_MAX: usize = 1 << 18;
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut state = 1u64;
         let words = std::iter::repeat_with(|| {
@@ -213,7 +215,7 @@ pub fn pattern(seed: u64, size: usize) -> Vec<u8> {
             state ^ state >> 29
         });
         words
-            .take((PLACES + 2 * OBJECT_MAX) / 8)
+            .take((PLACES + SIZE_MAX) / 8)
             .flat_map(u64::to_le_bytes)
             .collect()
     });
