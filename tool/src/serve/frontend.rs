@@ -83,3 +83,12 @@ impl Running {
         }
     }
 }
+
+/// What to do about a block device that somebody has for himself, if somebody has.
+#[cfg(any(feature = "fuse", feature = "ublk"))]
+pub(crate) fn claimed(device: &std::path::Path) -> Option<String> {
+    compcache_sys::loops::is_claimed(device).then(|| {
+        let device = device.display();
+        format!("{device} is in use; run 'swapoff {device}' or unmount it, then stop again")
+    })
+}

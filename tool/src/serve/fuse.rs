@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use compcache_device::{BlockDevice, Device, SECTOR_SIZE};
 use compcache_fuse::{Config, FILE_NAME, Place, Server, clear_stale};
-use compcache_sys::loops::{LoopDevice, is_claimed};
+use compcache_sys::loops::LoopDevice;
 
-use super::frontend::Frontend;
+use super::frontend::{Frontend, claimed};
 use crate::cli::ServeArgs;
 use crate::output;
 
@@ -64,10 +64,7 @@ impl Frontend for Fuse {
     fn in_use(&self) -> Option<String> {
         let device = self.server.as_ref().and_then(Server::loop_device)?;
         let path = LoopDevice::path(device);
-        is_claimed(path).then(|| {
-            let path = path.display();
-            format!("{path} is in use; run 'swapoff {path}' or unmount it, then stop again")
-        })
+        claimed(path)
     }
 
     fn stop(&mut self) -> Result<(), String> {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use compcache_device::{BlockDevice, Device, SECTOR_SIZE};
-use compcache_sys::loops::is_claimed;
 use compcache_ublk::{Config, Server};
 
-use super::frontend::Frontend;
+use super::frontend::{Frontend, claimed};
 use crate::cli::ServeArgs;
 
 pub(crate) struct Ublk {
@@ -50,10 +49,7 @@ impl Frontend for Ublk {
 
     fn in_use(&self) -> Option<String> {
         let path = self.server.as_ref()?.path();
-        is_claimed(path).then(|| {
-            let path = path.display();
-            format!("{path} is in use; run 'swapoff {path}' or unmount it, then stop again")
-        })
+        claimed(path)
     }
 
     fn stop(&mut self) -> Result<(), String> {
