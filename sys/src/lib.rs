@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`loops`] | loop devices: set up over a file, taken down, found in use |
 //! | [`priority`] | the calling thread before others, and its memory |
+//! | [`socket`] | unix sockets to listen on |
 //! | [`swap`] | swap areas: header, on, off, which are active |
 //! | `calls` | the system calls and ioctls themselves; the only `unsafe` |
 //!
@@ -15,4 +16,5 @@
 mod calls;
 pub mod loops;
 pub mod priority;
+pub mod socket;
 pub mod swap;
