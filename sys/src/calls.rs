@@ -74,6 +74,13 @@ pub(crate) fn schedule_round_robin(priority: i32) -> std::io::Result<()> {
     answer(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameters) })
 }
 
+/// munlock(2).
+pub(crate) fn unlock(address: usize, len: usize) -> std::io::Result<()> {
+    // SAFETY: the call changes neither content nor protection of any mapping, only whether its
+    // pages may be taken from memory; a range that is not mapped makes it fail.
+    answer(unsafe { libc::munlock(address as *const libc::c_void, len) })
+}
+
 fn answer(code: i32) -> std::io::Result<()> {
     match code {
         0 => Ok(()),

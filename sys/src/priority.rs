@@ -17,3 +17,14 @@ const LOWEST: i32 = 1;
 pub fn before_others() -> io::Result<()> {
     calls::schedule_round_robin(LOWEST)
 }
+
+/// Lets the kernel take pages of this range from memory again, of a process whose memory is locked.
+///
+/// For memory that belongs to somebody else, who shares it: locked here, it would be locked for
+/// its owner too.
+///
+/// # Errors
+/// Where the range is not mapped.
+pub fn unlock(address: usize, len: usize) -> io::Result<()> {
+    calls::unlock(address, len)
+}
