@@ -27,6 +27,12 @@ check -p compcache-nbd
 # The command without any front end.
 cargo check --quiet -p compcache-tool --no-default-features
 
+# And with each alone.
+for frontend in nbd fuse ublk vhost-user; do
+    echo "  the command with $frontend"
+    cargo check --quiet -p compcache-tool --no-default-features --features "$frontend"
+done
+
 # What is linked without std: none of these crates may turn an allocator or std on again.
 tree=$(cargo tree -p compcache --no-default-features -e normal,features --prefix none)
 if found=$(grep -E '(lz4_flex|spin|bitvec|crossbeam-utils|lock_api|twox-hash|alloc_xv|compress) feature "(std|alloc)"' <<<"$tree"); then

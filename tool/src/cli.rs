@@ -217,6 +217,9 @@ Examples:
   compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
   compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/swap.sock
   compcache serve --size 4G --fuse /mnt/disk --loop      a file, and /dev/loopN
+  compcache serve --size 4G --vhost-user /run/vm.sock    a disk for a virtual machine:
+  qemu-system-x86_64 -m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem \
+    -chardev socket,id=c,path=/run/vm.sock -device vhost-user-blk-pci,chardev=c ...
   nbdinfo 'nbd+unix:///?socket=/run/swap.sock'           what a client sees
 
 A socket is readable by its owner only; change its mode to let others in. TCP is neither encrypted nor protected.")]
@@ -256,6 +259,10 @@ pub(crate) struct ServeArgs {
     #[cfg(feature = "fuse")]
     #[arg(long = "loop", requires = "fuse", conflicts_with = "read_only")]
     pub(crate) loop_device: bool,
+    /// Serve a disk for a virtual machine (vhost-user-blk) at this socket; may be repeated, one machine each
+    #[cfg(feature = "vhost-user")]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) vhost_user: Vec<PathBuf>,
     /// Refuse writes
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -280,6 +287,8 @@ const FRONTENDS: &[&str] = &[
     "fuse",
     #[cfg(feature = "ublk")]
     "ublk",
+    #[cfg(feature = "vhost-user")]
+    "vhost_user",
 ];
 
 /// Whether memory is locked.

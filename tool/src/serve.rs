@@ -6,6 +6,7 @@
 //! | `nbd` | the NBD server as a front end |
 //! | `ublk` | a device of the kernel's ublk driver as a front end |
 //! | `fuse` | the file, and the loop device over it, as a front end |
+//! | `vhost` | disks of virtual machines as a front end |
 //! | `machine` | locked memory, the kernel's choice of whom to kill, signals |
 //! | `status` | the line on the terminal |
 
@@ -18,6 +19,8 @@ mod nbd;
 pub(crate) mod status;
 #[cfg(feature = "ublk")]
 mod ublk;
+#[cfg(feature = "vhost-user")]
+mod vhost;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -157,6 +160,8 @@ fn frontends(args: &ServeArgs) -> Result<Vec<Box<dyn Frontend>>, String> {
     frontends.extend(fuse::Fuse::new(args).map(|frontend| Box::new(frontend) as _));
     #[cfg(feature = "ublk")]
     frontends.extend(ublk::Ublk::new(args).map(|frontend| Box::new(frontend) as _));
+    #[cfg(feature = "vhost-user")]
+    frontends.extend(vhost::Vhost::new(args).map(|frontend| Box::new(frontend) as _));
     if frontends.is_empty() {
         return Err("this build has no front end; build it with a feature such as nbd".to_owned());
     }
