@@ -9,6 +9,8 @@ guest_dir=$CARGO_TARGET_DIR/guest
 # The first Debian kernel with ublk_drv; the package that names the newest of its kind.
 guest_kernel=linux-image-6.12-cloud-amd64
 guest_memory_mib=320
+# More words for qemu: devices.
+guest_devices=()
 
 guest_say() { printf 'guest: %s\n' "$*"; }
 guest_fail() { guest_say "FAILED: $*" >&2; exit 1; }
@@ -79,6 +81,7 @@ guest_run() {
         -kernel "$(find "$guest_dir/kernel/root/boot" -name 'vmlinuz-*' | head -1)" \
         -initrd "$guest_dir/image.gz" \
         -append "console=ttyS0 quiet panic=-1 $*" \
+        ${guest_devices[@]+"${guest_devices[@]}"} \
         -nographic -no-reboot -nodefaults -serial stdio </dev/null >"$output" 2>&1 ||
         { tail -50 "$output"; guest_fail "the guest did not end within $seconds s"; }
     tr -d '\r' <"$output"

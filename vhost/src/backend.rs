@@ -169,11 +169,17 @@ impl VhostUserBackend for Backend {
     }
 
     fn update_memory(&self, memory: GuestMemoryAtomic<GuestMemoryMmap>) -> io::Result<()> {
-        for region in memory.memory().iter() {
-            let len = region.len();
-            check_file(region)?;
+        let regions = memory.memory();
+        if let Err(error) = regions.iter().try_for_each(check_file) {
+            // The connection ends for it; until then nobody looks at what is not there. (Rings that
+            // run already may have done so: the crate asks when the memory is in use.)
+            let current = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            current.replace(GuestMemoryMmap::new());
+            return Err(error);
+        }
+        for region in regions.iter() {
             // Where this process locks all it maps, it would lock the guest's memory.
-            let _ = priority::unlock(region.as_ptr() as usize, len as usize);
+            let _ = priority::unlock(region.as_ptr() as usize, region.len() as usize);
         }
         Ok(())
     }

@@ -31,7 +31,7 @@
 //! the server is killed by SIGBUS, like every program that shares memory.
 
 #![cfg(target_os = "linux")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod abi;
 mod backend;

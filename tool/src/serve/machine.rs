@@ -43,7 +43,12 @@ impl StopSignals {
         let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
         match nix::poll::poll(&mut watched, time) {
             Ok(0) | Err(Errno::EINTR) => Ok(false),
-            Ok(_) => Ok(true),
+            // Taken, or it would be there for the next look as well.
+            Ok(_) => match self.0.read_signal() {
+                Ok(signal) => Ok(signal.is_some()),
+                Err(Errno::EINTR) => Ok(false),
+                Err(error) => Err(format!("cannot wait for signals: {error}")),
+            },
             Err(error) => Err(format!("cannot wait for signals: {error}")),
         }
     }
