@@ -62,6 +62,7 @@ kill -TERM "$server"
 # The guest's memory is the guest's: what is locked is the server's own.
 flags=$(awk '/memory-backend-memfd/ {found = 1} found && /^VmFlags/ {print; exit}' "/proc/$server/smaps")
 [ -n "$flags" ] || guest_fail "the server does not have the guest's memory"
+[ "$(id -u)" != 0 ] || grep -q '^VmFlags:.* lo ' "/proc/$server/smaps" || guest_fail "the server's own memory is not locked"
 [[ " $flags " != *" lo "* ]] || guest_fail "the server has locked the guest's memory: $flags"
 wait "$guest" || guest_fail "see above"
 kill -0 "$server" 2>/dev/null || guest_fail "the server has ended under the guest"

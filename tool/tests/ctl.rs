@@ -119,6 +119,45 @@ fn ask(control: &Path, line: &str) -> serde_json::Value {
     serde_json::from_str(&answer).unwrap()
 }
 
+#[cfg(feature = "vhost-user")]
+#[test]
+fn virtual_machines_are_clients() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["a", "b"].map(|name| dir.path().join(name).display().to_string());
+    let device = Watched::start(&["--vhost-user", &paths[0], "--vhost-user", &paths[1]]);
+    let places = device.status()["places"].to_string();
+    for path in &paths {
+        assert!(places.contains(&format!("vhost-user {path}")), "{places}");
+    }
+    let streams = [&paths[0], &paths[1]].map(|path| UnixStream::connect(path).unwrap());
+    for _ in 0..1000 {
+        if device.status()["clients"] == 2 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(device.status()["clients"], 2);
+    let reset = device.ctl_output(&["reset"]);
+    assert_fails(&reset, 1, &["2 clients"]);
+    drop(streams);
+    device.wait_until_alone();
+
+    let second = run(&[
+        "serve",
+        "--size",
+        "1M",
+        "--mlock",
+        "off",
+        "--vhost-user",
+        &paths[0],
+    ]);
+    assert_fails(&second, 1, &[&paths[0], "another server is listening"]);
+    device.served.stop(Signal::SIGTERM);
+    for path in &paths {
+        assert!(!Path::new(path).exists(), "{path} is left");
+    }
+}
+
 #[test]
 fn tables_are_zramctls() {
     let device = Watched::start(&["--mem-limit", "32M", "--codec", "zstd:3"]);

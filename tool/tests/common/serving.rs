@@ -46,7 +46,10 @@ impl Served {
             places: Vec::new(),
             dir,
         };
-        let count = 1 + arguments.iter().filter(|word| **word == "--nbd").count();
+        let count = 1 + arguments
+            .iter()
+            .filter(|word| ["--nbd", "--vhost-user"].contains(*word))
+            .count();
         let stdout = served.child.stdout.take().unwrap();
         let lines = BufReader::new(stdout).lines().take(count);
         served.places = lines.map(Result::unwrap).collect();
