@@ -2,6 +2,7 @@
 # `compcache serve --nbd` beside nbdkit's memory plugin, plain and with allocator=zstd: 4 KiB random
 # reads and writes by fio, 16 requests at once, over one and over four connections. The servers take
 # turns in every round, so that what else the machine does hits all of them; the median counts.
+# "nothing" is compcache's server without a device: about the most that fio can be given here.
 #   bench/nbd.sh [--json] [--quick] [--size MIB] [--rounds N] [--seconds N] [--check]
 # --check fails where the targets are missed: reads >= 1.0 and writes >= 0.8 times plain memory,
 # both >= 3 times allocator=zstd (zstd against zstd), memory <= 0.75 of plain.
@@ -29,7 +30,9 @@ for tool in nbdkit fio python3; do
 done
 
 cargo build --quiet --release -p compcache-tool
-compcache=${CARGO_TARGET_DIR:-target}/release/compcache
+cargo build --quiet --release -p compcache-nbd --example nothing
+built=${CARGO_TARGET_DIR:-target}/release
+compcache=$built/compcache
 work=$(mktemp -d)
 pids=()
 stop() {
@@ -50,7 +53,8 @@ start compcache-lz4 "$compcache" serve --size "${size}M" --nbd "unix:$work/compc
 start compcache-zstd "$compcache" serve --size "${size}M" --codec zstd:1 --nbd "unix:$work/compcache-zstd.sock"
 start nbdkit-memory nbdkit -f -U "$work/nbdkit-memory.sock" memory "${size}M"
 start nbdkit-zstd nbdkit -f -U "$work/nbdkit-zstd.sock" memory "${size}M" allocator=zstd
-servers=(nbdkit-memory compcache-lz4 nbdkit-zstd compcache-zstd)
+start nothing "$built/examples/nothing" "unix:$work/nothing.sock" "$size"
+servers=(nbdkit-memory compcache-lz4 nbdkit-zstd compcache-zstd nothing)
 for server in "${servers[@]}"; do
     for _ in $(seq 100); do [ ! -S "$work/$server.sock" ] || break; sleep 0.05; done
 done

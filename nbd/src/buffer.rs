@@ -1,19 +1,19 @@
 //! Inbox and outbox: made once for a connection, never grown.
 
-/// Bytes that arrived and are not used yet.
+/// Bytes between two marks.
 ///
 /// ```text
 ///   0          start            end             capacity
-///   │  used      │  to be used    │  room to receive │
+///   │  gone      │  held          │  room            │
 /// ```
-pub(crate) struct Inbox {
+struct Bytes {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-impl Inbox {
-    pub(crate) fn new(capacity: usize) -> Self {
+impl Bytes {
+    fn new(capacity: usize) -> Self {
         Self {
             bytes: vec![0; capacity].into_boxed_slice(),
             start: 0,
@@ -21,92 +21,100 @@ impl Inbox {
         }
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// What arrived and is not used yet.
-    pub(crate) fn filled(&self) -> &[u8] {
+    fn held(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Marks bytes as used.
-    pub(crate) fn consume(&mut self, count: usize) {
+    /// Lets go of the first `count` bytes.
+    fn let_go(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
             // Where the cache is warm, and nothing has to be moved later.
             (self.start, self.end) = (0, 0);
         }
     }
+}
+
+/// Bytes that arrived and are not used yet.
+pub(crate) struct Inbox(Bytes);
+
+impl Inbox {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self(Bytes::new(capacity))
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.bytes.len()
+    }
+
+    /// What arrived and is not used yet.
+    pub(crate) fn filled(&self) -> &[u8] {
+        self.0.held()
+    }
+
+    /// Marks bytes as used.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.0.let_go(count);
+    }
 
     /// Where to receive, so that `need` bytes from `start` on fit: empty only if they are there.
     pub(crate) fn room(&mut self, need: usize) -> &mut [u8] {
-        let fits = self.start.saturating_add(need) <= self.bytes.len();
-        if !fits || self.end == self.bytes.len() {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+        let Bytes { bytes, start, end } = &mut self.0;
+        let fits = start.saturating_add(need) <= bytes.len();
+        if !fits || *end == bytes.len() {
+            bytes.copy_within(*start..*end, 0);
+            (*start, *end) = (0, *end - *start);
         }
-        self.bytes.get_mut(self.end..).unwrap_or_default()
+        bytes.get_mut(*end..).unwrap_or_default()
     }
 
     /// Marks bytes of the room as arrived.
     pub(crate) fn received(&mut self, count: usize) {
-        self.end = self.end.saturating_add(count).min(self.bytes.len());
+        self.0.end = self.0.end.saturating_add(count).min(self.0.bytes.len());
     }
 }
 
 /// Bytes to send.
-pub(crate) struct Outbox {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
+pub(crate) struct Outbox(Bytes);
 
 impl Outbox {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            bytes: vec![0; capacity].into_boxed_slice(),
-            start: 0,
-            end: 0,
-        }
+        Self(Bytes::new(capacity))
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.0.bytes.len()
     }
 
     /// Bytes that may still be written.
     pub(crate) fn room(&self) -> usize {
-        self.bytes.len() - self.end
+        self.0.bytes.len() - self.0.end
     }
 
     pub(crate) fn pending(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
+        self.0.held()
     }
 
     pub(crate) fn sent(&mut self, count: usize) {
-        self.start = self.start.saturating_add(count).min(self.end);
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
+        self.0.let_go(count);
     }
 
     /// Where the next byte goes, to come back to with [`truncate`](Self::truncate).
     pub(crate) fn mark(&self) -> usize {
-        self.end
+        self.0.end
     }
 
     /// Takes back what was written since the mark.
     pub(crate) fn truncate(&mut self, mark: usize) {
-        self.end = self.end.min(mark).max(self.start);
+        self.0.end = self.0.end.min(mark).max(self.0.start);
     }
 
     /// Room of this size, to be filled; empty where there is not so much.
     pub(crate) fn reserve(&mut self, len: usize) -> &mut [u8] {
-        let start = self.end;
-        match self.bytes.get_mut(start..start.saturating_add(len)) {
+        let Bytes { bytes, end, .. } = &mut self.0;
+        match bytes.get_mut(*end..end.saturating_add(len)) {
             Some(room) => {
-                self.end += len;
+                *end += len;
                 room
             }
             None => {
