@@ -76,7 +76,7 @@ impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE,
 where
     S: PageSource,
     C: Codec,
-    W: Deref<Target = [Shared<C, L, PAGE>]>,
+    W: Deref<Target = [Shared<C, PAGE>]>,
     L: RawMutex,
 {
     const PAGE_IS_SUPPORTED: () = assert!(
@@ -127,13 +127,11 @@ where
     pub fn put(&self, index: u64, page: &[u8; PAGE]) -> Result<(), Error> {
         // The word of a same-filled page needs no workspace.
         let counters = self.begin(index)?;
-        count(&counters.writes);
-        let word = same_filled(page);
-        let result = match word {
+        match same_filled(page) {
             Some(word) => self.put_word(index, word, counters),
             None => self.put_bytes(&mut borrow(&self.bank), index, page, counters),
-        };
-        result.inspect_err(|_| count(&counters.failed_writes))
+        }
+        .inspect_err(|_| count_failed_write(counters))
     }
 
     /// [`put`](Self::put) with a workspace of the caller's.
@@ -144,12 +142,11 @@ where
         page: &[u8; PAGE],
     ) -> Result<(), Error> {
         let counters = self.begin(index)?;
-        count(&counters.writes);
-        let result = match same_filled(page) {
+        match same_filled(page) {
             Some(word) => self.put_word(index, word, counters),
             None => self.put_bytes(workspace, index, page, counters),
-        };
-        result.inspect_err(|_| count(&counters.failed_writes))
+        }
+        .inspect_err(|_| count_failed_write(counters))
     }
 
     fn put_word(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
@@ -166,6 +163,7 @@ where
                 old
             }
         };
+        count(&counters.writes);
         count(&counters.same_pages);
         forget::<PAGE>(counters, old);
         Ok(())
@@ -178,13 +176,20 @@ where
         page: &[u8; PAGE],
         counters: &Counters,
     ) -> Result<(), Error> {
+        self.slots.prefetch_store(index);
         let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
         let sum = checksum_if(self.config.checksum, index, stored);
-        let old = self
-            .slots
-            .store(index, tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
-        remember::<PAGE>(counters, tag, stored.len());
-        forget::<PAGE>(counters, old);
+        let sum = sum.as_ref().map_or(&[][..], |sum| sum);
+        let size = stored.len() + sum.len();
+        self.slots.store_with(index, tag, size, |old, filling| {
+            // Before the bytes are written: an atomic addition waits for the stores before it, and
+            // these go to memory that is in no cache.
+            count(&counters.writes);
+            remember::<PAGE>(counters, tag, stored.len());
+            forget::<PAGE>(counters, old);
+            filling.write(stored);
+            filling.write(sum);
+        })?;
         Ok(())
     }
 
@@ -458,6 +463,12 @@ where
     }
 }
 
+/// A write that failed is a write too.
+fn count_failed_write(counters: &Counters) {
+    count(&counters.writes);
+    count(&counters.failed_writes);
+}
+
 /// Counts a page that was stored as an object of `size` bytes, its checksum aside.
 pub(crate) fn remember<const PAGE: usize>(counters: &Counters, tag: u16, size: usize) {
     count(&counters.sizes[size_class::<PAGE>(size)]);
@@ -541,7 +552,7 @@ mod with_std {
     /// An arena holds 16 GiB of compressed pages and 2^24 pages of the device, so four are enough
     /// for a device of 256 GiB. Each costs some pages of its own.
     pub type StdCache<C, const PAGE: usize = 4096> =
-        Cache<MmapSource<PAGE>, C, Vec<Shared<C, RawMutex, PAGE>>, RawMutex, PAGE, 4>;
+        Cache<MmapSource<PAGE>, C, Vec<Shared<C, PAGE>>, RawMutex, PAGE, 4>;
 
     impl<C: Codec, const PAGE: usize> StdCache<C, PAGE> {
         /// A cache for a device of `config.pages` pages.
@@ -573,7 +584,7 @@ mod with_std {
     where
         S: PageSource,
         C: Codec,
-        W: Deref<Target = [Shared<C, L, PAGE>]> + Send + Sync,
+        W: Deref<Target = [Shared<C, PAGE>]> + Send + Sync,
         L: lock_api::RawMutex + Send + Sync,
     {
         fn attach(&self, thread: Option<Thread>) {

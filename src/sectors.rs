@@ -17,7 +17,7 @@ impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE,
 where
     S: PageSource,
     C: Codec,
-    W: Deref<Target = [Shared<C, L, PAGE>]>,
+    W: Deref<Target = [Shared<C, PAGE>]>,
     L: RawMutex,
 {
     /// Reads the bytes of a page from `offset` on into all of `out`: whole sectors.
@@ -26,7 +26,7 @@ where
         check_range::<PAGE>(counters, offset, out.len())?;
         count(&counters.reads);
         // Before the slot: see `borrow`.
-        let mut workspace = borrow::<C, L, W, PAGE>(self.bank());
+        let mut workspace = borrow::<C, W, PAGE>(self.bank());
         let workspace = &mut *workspace;
         let Some(slot) = self.slots.get(index)? else {
             out.fill(0);
@@ -73,7 +73,7 @@ where
         counters: &Counters,
     ) -> Result<(), Error> {
         // Before the slot: see `borrow`.
-        let mut workspace = borrow::<C, L, W, PAGE>(self.bank());
+        let mut workspace = borrow::<C, W, PAGE>(self.bank());
         let workspace = &mut *workspace;
         let mut slot = self.slots.lock(index)?;
         self.decode(

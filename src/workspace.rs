@@ -3,7 +3,7 @@
 use compress::Codec;
 use core::ops::Deref;
 use crossbeam_utils::{Backoff, CachePadded};
-use lock_api::{Mutex, MutexGuard, RawMutex};
+use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// Buffers and codec tables of one thread at work: the codec's own, and three pages.
 ///
@@ -29,12 +29,16 @@ impl<C: Codec, const PAGE: usize> Workspace<C, PAGE> {
 }
 
 /// A workspace that any thread may borrow.
-pub struct Shared<C: Codec, L, const PAGE: usize>(CachePadded<Mutex<L, Workspace<C, PAGE>>>);
+///
+/// Nobody waits for one of them, so the lock is the simplest there is, whatever the pools have. Letting
+/// go of it is a plain store: an atomic exchange would wait until the page that was just stored
+/// has reached its memory.
+pub struct Shared<C: Codec, const PAGE: usize>(CachePadded<SpinMutex<Workspace<C, PAGE>>>);
 
-impl<C: Codec, L: RawMutex, const PAGE: usize> Shared<C, L, PAGE> {
+impl<C: Codec, const PAGE: usize> Shared<C, PAGE> {
     /// A workspace around a codec's own, to be lent.
     pub const fn new(codec: C::Workspace) -> Self {
-        Self(CachePadded::new(Mutex::new(Workspace::new(codec))))
+        Self(CachePadded::new(SpinMutex::new(Workspace::new(codec))))
     }
 }
 
@@ -43,11 +47,10 @@ impl<C: Codec, L: RawMutex, const PAGE: usize> Shared<C, L, PAGE> {
 ///
 /// Lock order: a workspace is borrowed before a slot is held, never after it. Who has a workspace
 /// may wait for a slot; if who has the slot waited for a workspace, neither would go on.
-pub(crate) fn borrow<C, L, W, const PAGE: usize>(bank: &W) -> MutexGuard<'_, L, Workspace<C, PAGE>>
+pub(crate) fn borrow<C, W, const PAGE: usize>(bank: &W) -> SpinMutexGuard<'_, Workspace<C, PAGE>>
 where
     C: Codec,
-    L: RawMutex,
-    W: Deref<Target = [Shared<C, L, PAGE>]>,
+    W: Deref<Target = [Shared<C, PAGE>]>,
 {
     let first = alloc_xv::thread_hint();
     let backoff = Backoff::new();

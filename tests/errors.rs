@@ -130,7 +130,7 @@ fn a_cache_that_cannot_be() {
         "device of 0 pages; expected 1 to 67108864"
     );
 
-    let none: Vec<Shared<Raw, spin::Mutex<()>, 4096>> = Vec::new();
+    let none: Vec<Shared<Raw, 4096>> = Vec::new();
     let error = Cache::<_, Raw, _>::new(region::<4096>(4), Raw, none, Config::new(1))
         .map(drop)
         .unwrap_err();

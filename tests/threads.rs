@@ -98,7 +98,7 @@ trait Cached: Send + Sync {
     fn write(&self, index: u64, offset: usize, bytes: &[u8]);
 }
 
-impl<S, C, L, const ARENAS: usize> Cached for Cache<S, C, Vec<Shared<C, L, PAGE>>, L, PAGE, ARENAS>
+impl<S, C, L, const ARENAS: usize> Cached for Cache<S, C, Vec<Shared<C, PAGE>>, L, PAGE, ARENAS>
 where
     S: alloc_xv::PageSource,
     C: Codec,

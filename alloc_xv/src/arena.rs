@@ -28,6 +28,8 @@ pub(crate) struct Arena {
     pub(crate) packing: bool,
     /// Pages given back by compaction, ever.
     pub(crate) pages_compacted: u64,
+    /// Behind the object that was placed last.
+    pub(crate) frontier: u32,
     /// First leaf of entries that a handle pool has not used yet.
     leaves_used: u32,
 }
@@ -43,6 +45,7 @@ impl Arena {
             sweep_gained: 0,
             packing: false,
             pages_compacted: 0,
+            frontier: 0,
             leaves_used: 0,
         }
     }

@@ -212,6 +212,26 @@ impl<'c> Parts<'c> {
         });
     }
 
+    /// Copies `bytes` into the object from its byte `skip` on; what does not fit is left out.
+    #[inline]
+    pub(crate) fn write_one(&mut self, pool: (&dyn Resolve, usize), skip: usize, bytes: &[u8]) {
+        let (start, len) = self.at_hand[0];
+        let room = (len as usize).saturating_sub(skip);
+        if self.count != 1 || bytes.len() > room {
+            return self.write_pieces(pool, skip, bytes);
+        }
+        // SAFETY: the bytes fit into the one piece behind `skip`, which is payload of the object;
+        // this thread holds its entry, and `bytes` is somebody's reference, so it does not
+        // overlap it.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), start.add(skip), bytes.len()) };
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_pieces(&mut self, pool: (&dyn Resolve, usize), skip: usize, bytes: &[u8]) {
+        self.write(pool, skip, &[bytes]);
+    }
+
     /// Clears the object.
     pub(crate) fn clear(&mut self, pool: (&dyn Resolve, usize)) {
         self.for_each(pool, |(start, len)| {
@@ -223,6 +243,23 @@ impl<'c> Parts<'c> {
 
 /// Bytes of a cache line; a wrong guess costs a few instructions.
 const CACHE_LINE: usize = 64;
+
+/// Asks for memory that will be written.
+#[inline]
+pub(crate) fn prefetch_to_write(start: *mut u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        let mut line = 0;
+        while line < bytes {
+            // SAFETY: prefetching reads nothing and faults nowhere.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(line).cast()) }
+            line += CACHE_LINE;
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, bytes);
+}
 
 #[inline]
 fn prefetch_line(address: *const u8) {

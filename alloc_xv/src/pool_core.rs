@@ -9,7 +9,7 @@ use crate::frames::{Account, Frames};
 use crate::source::PageSource;
 use crate::space::SpaceError;
 use crate::stats::{Compacted, Stats};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::{Backoff, CachePadded};
 use lock_api::{Mutex, MutexGuard, RawMutex};
 
@@ -18,11 +18,16 @@ const INLINE_MOVES: u32 = 1;
 /// Objects moved under one hold of an arena's lock by explicit and background compaction.
 const STEP_OBJECTS: u32 = 8;
 
+/// Bytes that are asked for where the next object will probably lie.
+const FRONTIER_BYTES: usize = 2048;
+
 /// Arenas and what they share. `ARENAS` is a power of two.
 pub(crate) struct Core<S: PageSource, L: RawMutex, const ARENAS: usize> {
     source: S,
     account: Account,
     arenas: [CachePadded<Mutex<L, Arena>>; ARENAS],
+    /// For each arena: where the next object will probably lie; see [`Arena::frontier`].
+    frontiers: [CachePadded<AtomicPtr<u8>>; ARENAS],
     /// Objects that a free may move while an arena is below its target fill.
     inline_moves: AtomicU32,
     /// Some arena fell below its target fill since the background compactor last looked.
@@ -52,6 +57,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             source,
             account: Account::new(),
             arenas: [const { CachePadded::new(Mutex::new(Arena::new())) }; ARENAS],
+            frontiers: [const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS],
             inline_moves: AtomicU32::new(INLINE_MOVES),
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
@@ -250,6 +256,32 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     /// Where an object's bytes are. Under the arena's lock.
     pub(crate) fn parts<'c>(&'c self, arena: &Arena, object: Object) -> Parts<'c> {
         Parts::resolve(&arena.space, self.frames(), object)
+    }
+
+    /// Notes where the next object of an arena will probably lie: behind this one, if this one
+    /// lies behind the one before. Under the arena's lock.
+    #[inline]
+    pub(crate) fn note_frontier(&self, number: usize, arena: &mut Arena, object: Object) {
+        if S::WINDOWS {
+            let follows = arena.frontier == object.offset;
+            arena.frontier = object.offset + object.granules();
+            let address = match follows {
+                true => arena.space.window.base.granule(arena.frontier),
+                false => core::ptr::null_mut(),
+            };
+            self.frontiers[number % ARENAS].store(address, Relaxed);
+        }
+    }
+
+    /// Asks for the memory in which the next object of an arena will probably lie.
+    #[inline]
+    pub(crate) fn prefetch_frontier(&self, number: usize) {
+        if S::WINDOWS {
+            let frontier = self.frontiers[number % ARENAS].load(Relaxed);
+            if !frontier.is_null() {
+                crate::fragments::prefetch_to_write(frontier, FRONTIER_BYTES);
+            }
+        }
     }
 
     /// Gives everything back. The caller makes sure that nobody holds an entry.

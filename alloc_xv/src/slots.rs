@@ -4,7 +4,7 @@ use crate::OBJECT_MAX;
 use crate::arena::{Arena, EntryTable};
 use crate::entry::{self, Meaning, Object, TAG_MAX, VALUE_MAX, Word};
 use crate::error::{AccessError, AllocError};
-use crate::fragments::{Fragments, Parts};
+use crate::fragments::{Fragments, Parts, Resolve};
 use crate::pool_core::{Core, Held};
 use crate::source::PageSource;
 use crate::stats::{Compacted, Stats};
@@ -110,13 +110,48 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// Puts an object into a slot: `parts`, one after the other. What the slot held before is
     /// returned; its bytes are gone. On failure slot and pool are as they were.
     pub fn store(&self, key: u64, tag: u16, parts: &[&[u8]]) -> Result<SlotState, AllocError> {
-        let (held, mut space, old) = self.begin_store(key, tag, total_len(parts))?;
-        space.write((&self.core, held.arena), 0, parts);
-        entry::unlock(held.cell, held.word);
+        self.store_with(key, tag, total_len(parts), |_, filling| {
+            parts.iter().for_each(|part| filling.write(part));
+        })
+    }
+
+    /// Tells that an object will soon be stored under `key`: memory that it will probably lie in
+    /// is asked for meanwhile. Changes nothing.
+    #[inline]
+    pub fn prefetch_store(&self, key: u64) {
+        if let Ok((arena, _)) = Self::place(key) {
+            self.core.prefetch_frontier(arena);
+        }
+    }
+
+    /// [`store`](Self::store) of `size` bytes that `fill` writes, when the slot has room for them
+    /// and nothing can fail any more. It hears what the slot held before.
+    ///
+    /// What `fill` does not write reads as zeroes. It must not touch the slot.
+    #[inline]
+    pub fn store_with(
+        &self,
+        key: u64,
+        tag: u16,
+        size: usize,
+        fill: impl FnOnce(SlotState, &mut Filling<'_>),
+    ) -> Result<SlotState, AllocError> {
+        let (held, parts, old) = self.begin_store(key, tag, size)?;
+        let mut filling = Filling {
+            parts,
+            pool: (&self.core, held.arena),
+            entry: (held.cell, held.word),
+            size,
+            written: 0,
+        };
+        fill(old, &mut filling);
         Ok(old)
     }
 
     /// Gives a slot a new block, held, whose bytes are still to be written.
+    // Inlined: what it returns goes through memory otherwise, behind stores to cold memory, and
+    // reading it back waits for them.
+    #[inline(always)]
     fn begin_store(
         &self,
         key: u64,
@@ -136,6 +171,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
             }
         };
         let space = self.core.parts(&locked, object);
+        self.core.note_frontier(arena, &mut locked, object);
         self.core.after_free(&mut locked);
         let held = Held {
             cell,
@@ -396,6 +432,45 @@ fn check_object(tag: u16, size: usize) -> Result<u32, AllocError> {
         return Err(AllocError::BadSize { size, max });
     }
     Ok(size as u32)
+}
+
+/// An object that is being filled; see [`Slots::store_with`].
+pub struct Filling<'f> {
+    parts: Parts<'f>,
+    pool: (&'f dyn Resolve, usize),
+    /// The entry, held, and its word.
+    entry: (&'f AtomicU64, Word),
+    size: usize,
+    written: usize,
+}
+
+impl Filling<'_> {
+    /// Appends bytes. What is over the object's size is left out.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.parts.write_one(self.pool, self.written, bytes);
+        self.written = self.written.saturating_add(bytes.len());
+    }
+
+    #[cold]
+    fn clear_rest(&mut self) {
+        const ZEROES: [u8; 64] = [0; 64];
+        while self.written < self.size {
+            let len = ZEROES.len().min(self.size - self.written);
+            self.write(&ZEROES[..len]);
+        }
+    }
+}
+
+impl Drop for Filling<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.written < self.size {
+            // Nobody may read what the last owner of these bytes left.
+            self.clear_rest();
+        }
+        entry::unlock(self.entry.0, self.entry.1);
+    }
 }
 
 /// A slot that this thread holds; it is let go on drop.

@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 32 * 4096;
 const DEVICE: u64 = 1 << 10;
 
 type Page<const PAGE: usize> = Box<[u8; PAGE]>;
-type Bank<const PAGE: usize> = &'static [Shared<AnyCodec, spin::Mutex<()>, PAGE>];
+type Bank<const PAGE: usize> = &'static [Shared<AnyCodec, PAGE>];
 type Tested<'s, const PAGE: usize, P> =
     Cache<Source<'s, P>, AnyCodec, Bank<PAGE>, spin::Mutex<()>, PAGE, 2>;
 

@@ -101,7 +101,7 @@ pub(crate) fn mmap<const FRAME: usize>(frames: usize) -> MmapSource<FRAME> {
 
 /// A cache over any source and codec, with two arenas.
 pub(crate) type TestCache<S, C, const PAGE: usize> =
-    Cache<S, C, Vec<Shared<C, spin::Mutex<()>, PAGE>>, spin::Mutex<()>, PAGE, 2>;
+    Cache<S, C, Vec<Shared<C, PAGE>>, spin::Mutex<()>, PAGE, 2>;
 
 /// A cache with `workspaces` workspaces.
 pub(crate) fn cache_with<S: PageSource, C: Codec, const PAGE: usize>(

@@ -307,6 +307,35 @@ fn a_locked_empty_slot_is_the_holders_alone() {
 }
 
 #[test]
+fn what_is_not_filled_in_reads_as_zeroes() {
+    let slots: Slots<_> = Slots::new(region::<4096>(40));
+    // What must not be seen again, in every page that will be used.
+    for key in 0..8 {
+        slots.store(key, 0, &[&[0xa5; 4000]]).unwrap();
+    }
+    (0..8).for_each(|key| assert!(slots.clear(key).unwrap() != SlotState::Empty));
+    for size in [1, 5, 100, 4096, 9000] {
+        for written in [0, 1, size / 2, size, size + 7] {
+            let bytes = pattern(size as u64, written);
+            let (front, back) = bytes.split_at(written / 3);
+            let old = slots.store_with(3, 9, size, |old, filling| {
+                assert!(matches!(
+                    old,
+                    SlotState::Empty | SlotState::Object { tag: 9, .. }
+                ));
+                filling.write(front);
+                filling.write(back);
+            });
+            assert!(old.is_ok());
+            let mut wanted = bytes;
+            wanted.resize(size, 0);
+            assert_eq!(slots.get(3).unwrap().unwrap().fragments().concat(), wanted);
+            slots.check().unwrap();
+        }
+    }
+}
+
+#[test]
 fn fragments_lose_their_first_bytes() {
     let slots: Slots<_> = Slots::new(region::<4096>(40));
     let bytes = pattern(1, 20000);

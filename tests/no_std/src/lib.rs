@@ -10,7 +10,7 @@ use spin::Once;
 
 const PAGE: usize = 4096;
 
-type Workspace = Shared<Lz4, spin::Mutex<()>, PAGE>;
+type Workspace = Shared<Lz4, PAGE>;
 type Pages = Cache<RegionSource<PAGE>, Lz4, &'static [Workspace], spin::Mutex<()>, PAGE, 1>;
 
 static WORKSPACES: [Workspace; 2] = [const { Shared::new(Lz4Workspace::small()) }; 2];
