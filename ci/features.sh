@@ -24,13 +24,13 @@ check -p compcache --all-features
 check -p compcache-device --no-default-features
 check -p compcache-nbd
 
-# The command without any front end.
-cargo check --quiet -p compcache-tool --no-default-features
+# The command without any front end, as README builds it for `bench`.
+cargo check --quiet -p compcache-tool --no-default-features --all-targets
 
 # And with each alone.
-for frontend in nbd fuse ublk vhost-user; do
-    echo "  the command with $frontend"
-    cargo check --quiet -p compcache-tool --no-default-features --features "$frontend"
+for feature in nbd fuse ublk vhost-user top docs; do
+    echo "  the command with $feature"
+    cargo check --quiet -p compcache-tool --no-default-features --features "$feature"
 done
 
 # What is linked without std: none of these crates may turn an allocator or std on again.

@@ -3,13 +3,15 @@
 //! Two kinds of pass. In a *timed* pass every operation is timed by itself, and blocks of cache
 //! operations alternate with blocks of the codec alone on other pages, half the set away, so
 //! that both see the same machine and neither finds its pages in the processor's caches because
-//! of the other. In a *rate* pass nothing but the whole is timed. Pages of one repeated word
-//! never reach a codec and are left out of the times (not of the sizes).
+//! of the other. In a *rate* pass nothing but the whole is timed; threads take blocks of pages as
+//! they come to them, so none is left with the pages that compress slowly, and rounds of one
+//! thread and of several alternate. Pages of one repeated word never reach a codec and are left out
+//! of the times (not of the sizes).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use compcache::{AnyCodec, Codec, Config, StdCache};
+use compcache::{AnyCodec, Codec, Config, Memory, MmStat, StdCache};
 
 use crate::latency::Recorder;
 use crate::result::CacheResult;
@@ -18,6 +20,8 @@ use crate::rng::Rng;
 const PAGE: usize = 4096;
 /// Pages between two changes from cache to codec and back.
 const BLOCK: usize = 32;
+/// Pages that a thread takes at once in a rate pass.
+const SHARE: usize = 64;
 /// A page is stored raw from here on, as the cache does it.
 const HUGE: usize = PAGE - PAGE / 64;
 
@@ -47,75 +51,113 @@ impl Times {
     }
 }
 
-/// Runs the cache on `pages` with one codec and thread count; `rounds` passes of each kind.
+/// What the rounds of one thread count gave.
+#[derive(Default)]
+struct Rounds {
+    put: Times,
+    get: Times,
+    mismatches: AtomicU64,
+    fill_rates: Vec<f64>,
+    put_rates: Vec<f64>,
+    get_rates: Vec<f64>,
+    sizes: Option<(MmStat, Memory)>,
+}
+
+/// Runs the cache on `pages` with one codec and each of the thread counts; `rounds` passes of each
+/// kind.
 ///
 /// # Errors
 /// What the cache or the codec refused, in words.
 pub fn run_cache(
     pages: &[Page],
     codec: AnyCodec,
-    threads: usize,
+    threads: &[usize],
     seed: u64,
     rounds: usize,
     progress: &mut dyn FnMut(f64),
-) -> Result<CacheResult, String> {
-    let coded = (0..pages.len())
+) -> Result<Vec<CacheResult>, String> {
+    let coded: Vec<usize> = (0..pages.len())
         .filter(|&i| compress::same_filled(&pages[i]).is_none())
         .collect();
-    let input = Input {
-        pages,
-        codec,
-        threads,
-        seed,
-        coded,
-    };
-    let (mut put, mut get) = (Times::default(), Times::default());
-    let mismatches = AtomicU64::new(0);
-    let (mut fill_rates, mut put_rates, mut get_rates) = (Vec::new(), Vec::new(), Vec::new());
-    let mut sizes = None;
+    let mut runs: Vec<_> = threads
+        .iter()
+        .map(|&threads| {
+            let input = Input {
+                pages,
+                codec,
+                threads,
+                seed,
+                coded: coded.clone(),
+            };
+            (input, Rounds::default())
+        })
+        .collect();
+    let all = (rounds * runs.len()) as f64;
     for round in 0..rounds {
-        let cache = new_cache(&input)?;
-        timed_puts(&input, &cache, &mut put)?;
-        timed_gets(&input, &cache, &mut get, &mismatches)?;
-        progress((round * 2 + 1) as f64 / (rounds * 2) as f64);
-        sizes = Some((cache.mm_stat(), cache.memory()));
-        drop(cache);
-        let cache = new_cache(&input)?;
-        let put = |index: usize| cache.put(index as u64, &pages[index]).map_err(in_words);
-        fill_rates.push(rate(&input, &put)?);
-        put_rates.push(rate(&input, &put)?);
-        let mut order: Vec<usize> = (0..pages.len()).collect();
-        Rng::new(seed).shuffle(&mut order);
-        get_rates.push(rate(&input, &|at| {
-            let mut page = [0; PAGE];
-            cache.get(order[at] as u64, &mut page).map_err(in_words)?;
-            if page != pages[order[at]] {
-                mismatches.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        })?);
-        progress((round * 2 + 2) as f64 / (rounds * 2) as f64);
+        for number in 0..runs.len() {
+            let (input, results) = &mut runs[number];
+            let done = (round * threads.len() + number) as f64;
+            timed_round(input, results)?;
+            progress((done + 0.5) / all);
+            rate_round(input, results)?;
+            progress((done + 1.0) / all);
+        }
     }
-    let (stat, memory) = sizes.ok_or("no round was run")?;
-    Ok(CacheResult {
-        codec: codec.to_string(),
-        threads: threads as u64,
-        orig_data_size: stat.orig_data_size,
-        compr_data_size: stat.compr_data_size,
-        mem_used_total: stat.mem_used_total,
-        metadata_bytes: memory.metadata,
-        beside_bytes: memory.beside,
-        same_pages: stat.same_pages,
-        huge_pages: stat.huge_pages,
-        mismatches: mismatches.into_inner(),
-        put_ns: put.cache.latency(),
-        get_ns: get.cache.latency(),
-        codec_compress_ns: put.codec.latency(),
-        codec_decompress_ns: get.codec.latency(),
-        put_pages_per_s: median(put_rates),
-        fill_pages_per_s: median(fill_rates),
-        get_pages_per_s: median(get_rates),
-    })
+    runs.into_iter()
+        .map(|(input, results)| results.summary(&input))
+        .collect()
+}
+
+fn timed_round(input: &Input<'_>, results: &mut Rounds) -> Result<(), String> {
+    let cache = new_cache(input)?;
+    timed_puts(input, &cache, &mut results.put)?;
+    timed_gets(input, &cache, &mut results.get, &results.mismatches)?;
+    results.sizes = Some((cache.mm_stat(), cache.memory()));
+    Ok(())
+}
+
+fn rate_round(input: &Input<'_>, results: &mut Rounds) -> Result<(), String> {
+    let pages = input.pages;
+    let cache = new_cache(input)?;
+    let put = |index: usize| cache.put(index as u64, &pages[index]).map_err(in_words);
+    results.fill_rates.push(rate(input, &put)?);
+    results.put_rates.push(rate(input, &put)?);
+    let mut order: Vec<usize> = (0..pages.len()).collect();
+    Rng::new(input.seed).shuffle(&mut order);
+    results.get_rates.push(rate(input, &|at| {
+        let mut page = [0; PAGE];
+        cache.get(order[at] as u64, &mut page).map_err(in_words)?;
+        if page != pages[order[at]] {
+            results.mismatches.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    })?);
+    Ok(())
+}
+
+impl Rounds {
+    fn summary(self, input: &Input<'_>) -> Result<CacheResult, String> {
+        let (stat, memory) = self.sizes.ok_or("no round was run")?;
+        Ok(CacheResult {
+            codec: input.codec.to_string(),
+            threads: input.threads as u64,
+            orig_data_size: stat.orig_data_size,
+            compr_data_size: stat.compr_data_size,
+            mem_used_total: stat.mem_used_total,
+            metadata_bytes: memory.metadata,
+            beside_bytes: memory.beside,
+            same_pages: stat.same_pages,
+            huge_pages: stat.huge_pages,
+            mismatches: self.mismatches.into_inner(),
+            put_ns: self.put.cache.latency(),
+            get_ns: self.get.cache.latency(),
+            codec_compress_ns: self.put.codec.latency(),
+            codec_decompress_ns: self.get.codec.latency(),
+            put_pages_per_s: median(self.put_rates),
+            fill_pages_per_s: median(self.fill_rates),
+            get_pages_per_s: median(self.get_rates),
+        })
+    }
 }
 
 fn new_cache(input: &Input<'_>) -> Result<StdCache<AnyCodec>, String> {
@@ -157,9 +199,16 @@ fn rate(
     input: &Input<'_>,
     operation: &(dyn Fn(usize) -> Result<(), String> + Sync),
 ) -> Result<f64, String> {
+    let (next, len) = (AtomicUsize::new(0), input.pages.len());
     let start = Instant::now();
-    on_threads(input.threads, input.pages.len(), &|range| {
-        range.into_iter().try_for_each(operation)
+    on_threads(input.threads, len, &|_| {
+        loop {
+            let first = next.fetch_add(SHARE, Ordering::Relaxed);
+            if first >= len {
+                return Ok(());
+            }
+            (first..(first + SHARE).min(len)).try_for_each(operation)?;
+        }
     })?;
     Ok(input.pages.len() as f64 / start.elapsed().as_secs_f64())
 }

@@ -67,22 +67,19 @@ pub fn run(
     if plan.threads > 1 {
         counts.push(plan.threads);
     }
-    let runs = plan.codecs.len() * counts.len();
     let rounds = if plan.quick { 2 } else { 3 };
-    for (number, (codec, threads)) in plan
-        .codecs
-        .iter()
-        .flat_map(|c| counts.iter().map(move |t| (c, t)))
-        .enumerate()
-    {
-        let title = format!(
-            "cache, {codec}, {threads} thread{}",
-            if *threads == 1 { "" } else { "s" }
-        );
+    for (number, codec) in plan.codecs.iter().enumerate() {
+        let threads = if plan.threads > 1 {
+            format!("1 and {} threads", plan.threads)
+        } else {
+            "1 thread".to_owned()
+        };
+        let title = format!("cache, {codec}, {threads}");
+        let codecs = plan.codecs.len() as f64;
         let mut inner =
-            |share: f64| progress(&title, 0.03 + 0.47 * (number as f64 + share) / runs as f64);
-        result.cache.push(run_cache(
-            set, *codec, *threads, plan.seed, rounds, &mut inner,
+            |share: f64| progress(&title, 0.03 + 0.47 * (number as f64 + share) / codecs);
+        result.cache.extend(run_cache(
+            set, *codec, &counts, plan.seed, rounds, &mut inner,
         )?);
     }
     let sizes: Vec<u32> = sizes.into_iter().flatten().collect();

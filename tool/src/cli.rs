@@ -10,10 +10,12 @@ use compress::AnyCodec;
 use crate::config::ConfigArgs;
 use crate::control::ControlArgs;
 use crate::ctl::CtlArgs;
+#[cfg(feature = "docs")]
 use crate::docs::{DOCS_COMMAND, DocsArgs};
 use crate::pages::generate::CHILD_COMMAND;
 #[cfg(any(feature = "fuse", feature = "ublk"))]
 use crate::swap::{SWAPOFF_COMMAND, SwapArgs};
+#[cfg(feature = "top")]
 use crate::top::TopArgs;
 use crate::units::parse_size;
 
@@ -52,8 +54,10 @@ pub(crate) enum Command {
     #[cfg(any(feature = "fuse", feature = "ublk"))]
     Swap(Box<SwapArgs>),
     Ctl(CtlArgs),
+    #[cfg(feature = "top")]
     Top(TopArgs),
     /// Manual pages and shell completions, into a directory.
+    #[cfg(feature = "docs")]
     #[command(name = DOCS_COMMAND, hide = true)]
     GenerateDocs(DocsArgs),
     #[cfg(any(feature = "fuse", feature = "ublk"))]

@@ -27,6 +27,7 @@ mod cli;
 mod config;
 mod control;
 mod ctl;
+#[cfg(feature = "docs")]
 mod docs;
 mod harness;
 mod heap;
@@ -40,6 +41,7 @@ mod serve;
 #[cfg(any(feature = "fuse", feature = "ublk"))]
 mod swap;
 mod tables;
+#[cfg(feature = "top")]
 mod top;
 mod units;
 
@@ -65,7 +67,9 @@ fn main() -> ExitCode {
         #[cfg(any(feature = "fuse", feature = "ublk"))]
         Command::Swapoff { device } => swap::run_swapoff(&device),
         Command::Ctl(args) => ctl::run(&args),
+        #[cfg(feature = "top")]
         Command::Top(args) => top::run(&args),
+        #[cfg(feature = "docs")]
         Command::GenerateDocs(args) => docs::run(&args),
         Command::BuildHeap { seed, pages } => heap::run_child(seed, pages),
     };

@@ -156,6 +156,8 @@ pub(crate) struct Requests {
     pub(crate) buckets: Vec<(u64, u64)>,
 }
 
+/// What the live view shows.
+#[cfg(feature = "top")]
 impl Requests {
     /// What was done since `earlier`, of the same kind of the same device.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
@@ -254,6 +256,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "top")]
     #[test]
     fn quantiles_are_of_what_was_done_since() {
         let early = Requests {
