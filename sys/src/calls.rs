@@ -65,13 +65,13 @@ pub(crate) fn swap_off(path: &CStr) -> std::io::Result<()> {
     answer(unsafe { libc::swapoff(path.as_ptr()) })
 }
 
-/// sched_setscheduler(2) for the calling thread: round robin at a real-time priority.
-pub(crate) fn schedule_round_robin(priority: i32) -> std::io::Result<()> {
+/// sched_setscheduler(2) for the calling thread.
+pub(crate) fn schedule(policy: i32, priority: i32) -> std::io::Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority,
     };
     // SAFETY: the call reads one `sched_param`, which lives during it, and keeps no pointer.
-    answer(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameters) })
+    answer(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) })
 }
 
 /// munlock(2).
