@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The name of the file.
@@ -18,6 +19,8 @@ pub const FILE_NAME: &str = "disk";
 const THREADS_MAX: usize = 8;
 /// Threads end within moments of the unmount, unless somebody has the file open.
 const END_TIME: Duration = Duration::from_secs(10);
+/// The kernel tells of a closed file after close(2) has returned.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What to serve it as.
@@ -117,6 +120,8 @@ pub struct Server {
     /// None once it has ended.
     session: Option<BackgroundSession>,
     directory: Option<PathBuf>,
+    /// How often the file is open.
+    opens: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -127,6 +132,7 @@ impl Server {
     pub fn start(device: Arc<dyn BlockDevice>, config: &Config) -> Result<Self, FuseError> {
         let threads = config.threads.max(1);
         let disk = Disk::new(device, threads);
+        let opens = disk.opens();
         let mut server = match &config.place {
             Place::Directory(directory) => Self {
                 loop_device: None,
@@ -138,6 +144,7 @@ impl Server {
                     config.read_only,
                 )?),
                 directory: Some(directory.clone()),
+                opens,
             },
             Place::Hidden => {
                 let (session, file) = attach::hidden(disk, FILE_NAME, threads)?;
@@ -146,6 +153,7 @@ impl Server {
                     file: Some(file),
                     session: Some(session),
                     directory: None,
+                    opens,
                 }
             }
         };
@@ -191,12 +199,35 @@ impl Server {
         self.directory.as_deref()
     }
 
+    /// How often others have the file open. The kernel tells of a file that was closed a moment later.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        let own = usize::from(self.loop_device.is_some() || self.file.is_some());
+        self.opens.load(Ordering::Relaxed).saturating_sub(own)
+    }
+
+    /// Waits a moment for files to be closed that others have just closed.
+    fn has_users(&self) -> bool {
+        let end = Instant::now() + CLOSE_TIME;
+        while self.users() > 0 && Instant::now() < end {
+            std::thread::sleep(POLL);
+        }
+        self.users() > 0
+    }
+
     /// Takes everything down, and returns when it is gone.
     ///
     /// # Errors
     /// [`FuseError::InUse`] and [`LoopError::InUse`]: what is left is still served, and this can
     /// be tried again.
     pub fn stop(&mut self) -> Result<(), FuseError> {
+        // Not the one without the other: the loop device stays where the file has to.
+        if self.loop_device.is_some() && self.has_users() {
+            return Err(FuseError::InUse {
+                directory: self.directory.clone(),
+                error: io::ErrorKind::ResourceBusy.into(),
+            });
+        }
         if let Some(device) = &mut self.loop_device {
             device.detach()?;
         }
