@@ -30,7 +30,7 @@ use args::Area;
 pub(crate) use args::SwapArgs;
 pub(crate) use off::{SWAPOFF_COMMAND, run_swapoff};
 
-use crate::control::{Control, Subject};
+use crate::control::{Control, HeldUsers, Subject, Users};
 use crate::output;
 use crate::serve::machine::{self, StopSignals};
 use crate::serve::status::Status;
@@ -77,8 +77,7 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     machine::set_oom_score_adj(args.oom_score_adj);
     let mut attached = via.attach(&device)?;
     let places = vec![format!("{via} {}", attached.path().display())];
-    // Swap itself is the client: nothing may be reset under it.
-    let subject = |name| Subject::new(name, &device, places, Box::new(|| 1));
+    let subject = |name| Subject::new(name, &device, places, Box::new(Kernel));
     let control = match Control::start(&args.control, subject) {
         Ok(control) => control,
         Err(error) => return Err(attached.stop().err().unwrap_or(error)),
@@ -105,6 +104,19 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     drop(control);
     record.remove();
     Ok(())
+}
+
+/// Swap itself is the client: nothing may be reset under it.
+struct Kernel;
+
+impl Users for Kernel {
+    fn clients(&self) -> usize {
+        1
+    }
+
+    fn hold(&self) -> Result<Box<dyn HeldUsers + '_>, String> {
+        Err("it is swapped to".to_owned())
+    }
 }
 
 /// Until swap is off and the device is gone: whatever fails on the way there, it goes on, because
