@@ -31,6 +31,7 @@ use compcache_device::{Config, Device, PAGE_SIZE};
 use crate::cli::ServeArgs;
 use crate::config::Section;
 use crate::control::{Control, HeldUsers, Subject, Users};
+use crate::daemon::Start;
 use crate::output;
 use frontend::{Frontend, Running};
 use machine::StopSignals;
@@ -50,6 +51,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     if is_skipped(section.as_ref(), args.notify) {
         return Ok(());
     }
+    let mut start = Start::begin(&args.daemon, &signals)?;
     machine::serve_reclaim();
     machine::lock_program(args.mlock);
     let device = Arc::new(device(args, section.as_ref())?);
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     if args.notify {
         notify(sd_notify::NotifyState::Ready);
     }
+    start.ready();
     serve(args, &signals, &device, &running);
     drop(control);
     Ok(())

@@ -31,6 +31,7 @@ pub(crate) use args::SwapArgs;
 pub(crate) use off::{SWAPOFF_COMMAND, run_swapoff};
 
 use crate::control::{Control, HeldUsers, Subject, Users};
+use crate::daemon::Start;
 use crate::output;
 use crate::serve::machine::{self, StopSignals};
 use crate::serve::status::Status;
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     }
     // Before there is any other thread: threads inherit both.
     let signals = StopSignals::block()?;
+    let mut start = Start::begin(&args.daemon, &signals)?;
     machine::serve_reclaim();
     // Not permitted in some containers, and only needed when memory is very short.
     let _ = compcache_sys::priority::before_others();
@@ -100,6 +102,7 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     if args.notify {
         notify(sd_notify::NotifyState::Ready);
     }
+    start.ready();
     serve(args, &signals, &device, attached.as_mut());
     drop(control);
     record.remove();
