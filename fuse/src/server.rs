@@ -3,7 +3,7 @@
 use crate::attach::{self, AttachError, Place};
 use crate::disk::Disk;
 use compcache_device::BlockDevice;
-use compcache_sys::loops::{LoopDevice, LoopError};
+use compcache_sys::loops::{self, LoopDevice, LoopError};
 use core::fmt;
 use fuser::BackgroundSession;
 use std::io;
@@ -110,6 +110,14 @@ impl From<LoopError> for FuseError {
     }
 }
 
+/// Of the files that a process may have open, all are.
+fn no_number(error: io::Error) -> FuseError {
+    FuseError::Open {
+        file: "/dev/null".into(),
+        error,
+    }
+}
+
 /// A file that is served, and the loop device over it. Taken down when it is dropped, if nobody
 /// uses it then.
 #[derive(Debug)]
@@ -133,6 +141,10 @@ impl Server {
         let threads = config.threads.max(1);
         let disk = Disk::new(device, threads);
         let opens = disk.opens();
+        let number = match config.loop_block_size {
+            Some(_) => Some(loops::early_number().map_err(no_number)?),
+            None => None,
+        };
         let mut server = match &config.place {
             Place::Directory(directory) => Self {
                 loop_device: None,
@@ -160,7 +172,11 @@ impl Server {
         if let Some(block_size) = config.loop_block_size {
             // On failure `server` is dropped, which takes down what there is.
             let file = server.open()?;
-            server.loop_device = Some(LoopDevice::attach(file, block_size)?);
+            let mut device = LoopDevice::attach(file, block_size)?;
+            if let Some(number) = number {
+                device.renumber(number).map_err(no_number)?;
+            }
+            server.loop_device = Some(device);
             // The loop device has it open. A server that is killed must not hold a file of its own:
             // closing it could wait for an answer that nobody gives any more.
             server.file = None;

@@ -6,7 +6,7 @@ use linux_raw_sys::loop_device::{
     LO_FLAGS_AUTOCLEAR, LO_FLAGS_DIRECT_IO, loop_config, loop_info64,
 };
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
+use rustix::io::{DupFlags, Errno, dup3};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -128,6 +128,19 @@ impl LoopDevice {
         Err(LoopError::Taken)
     }
 
+    /// Keeps the device open by another number: that of a file which is closed then. See
+    /// [`early_number`].
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn renumber(&mut self, mut number: OwnedFd) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            dup3(file, &mut number, DupFlags::CLOEXEC)?;
+            self.file = Some(number);
+        }
+        Ok(())
+    }
+
     /// `/dev/loopN`.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -188,6 +201,21 @@ impl LoopDevice {
         }
         Ok(())
     }
+}
+
+/// The lowest number of a file that is free, kept for a loop device over a file that this process
+/// serves itself; to be called before it opens what it serves by.
+///
+/// A process that is killed closes its files from the highest number down (`task_work_run`, from
+/// Linux 4.3 on), and the last user of a block device waits until everything is written that others
+/// left in its buffer. So the device has to have the lowest number: all connections to the server are
+/// cut off by then, and writes fail. Otherwise they wait for the server, which cannot end.
+///
+/// # Errors
+/// Where there is no `/dev/null`.
+pub fn early_number() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    open("/dev/null", flags, Mode::empty()).map_err(Into::into)
 }
 
 /// The sequence number of the disk that has a name now: no other disk has it until the next boot,

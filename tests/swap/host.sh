@@ -99,7 +99,7 @@ check_left_nothing() {
     ! grep -q "^$device " /proc/swaps || fail "$device is still swap"
     [ ! -e "/sys/block/${device#/dev/}/loop/backing_file" ] || fail "$device still has a file"
     [ ! -e "/run/compcache/swap-$server" ] || fail "the server's record is still there"
-    ! grep -q 'fuse.compcache' /proc/mounts || fail "a mount is left"
+    ! grep -q '^compcache ' /proc/mounts || fail "a mount is left"
     server=
     device=
 }

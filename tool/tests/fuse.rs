@@ -4,18 +4,23 @@
 #![cfg(feature = "fuse")]
 
 mod common;
+#[path = "common/serving.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
+mod serving;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{assert_fails, assert_succeeds, compcache, run};
+use common::{assert_fails, assert_succeeds, compcache, names, run};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serving::{fio_verifies_mixed_sizes, has};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,17 +47,31 @@ struct Served {
     child: Child,
     /// Of its loop device, where it has one.
     device: PathBuf,
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
 }
 
 impl Served {
     fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("place")).unwrap();
+        Self::start_in(Arc::new(dir), arguments)
+    }
+
+    /// Another one, at the same place.
+    fn again(&self, arguments: &[&str]) -> Self {
+        Self::start_in(Arc::clone(&self.dir), arguments)
+    }
+
+    fn start_in(dir: Arc<tempfile::TempDir>, arguments: &[&str]) -> Self {
         let place = dir.path().join("place");
-        std::fs::create_dir(&place).unwrap();
+        let size = match arguments.contains(&"--size") {
+            true => &[][..],
+            false => &["--size", "16M"],
+        };
         let mut child = compcache()
-            .args(["serve", "--size", "16M", "--mlock", "off", "--fuse"])
+            .args(["serve", "--mlock", "off", "--fuse"])
             .arg(&place)
+            .args(size)
             .arg("--control")
             .arg(dir.path().join("test.sock"))
             .args(arguments)
@@ -63,6 +82,11 @@ impl Served {
         let count = 1 + usize::from(arguments.contains(&"--loop"));
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let lines: Vec<String> = stdout.lines().take(count).map(Result::unwrap).collect();
+        if lines.len() < count {
+            let mut text = String::new();
+            let _ = child.stderr.take().unwrap().read_to_string(&mut text);
+            panic!("it does not start: {text}");
+        }
         let device = lines.last().and_then(|line| line.strip_prefix("loop "));
         Self {
             device: device.unwrap_or_default().into(),
@@ -202,4 +226,56 @@ fn a_file_that_is_open_is_not_taken_away() {
         );
         assert!(!served.file().exists());
     }
+}
+
+#[test]
+fn fio_verifies_mixed_sizes_on_the_loop_device() {
+    if !permitted() || !has("fio") {
+        return;
+    }
+    let mut served = Served::start(&["--loop", "--size", "128M"]);
+    let file = format!("--filename={}", served.device.display());
+    let place = ["--ioengine=libaio", "--direct=1", &file];
+    fio_verifies_mixed_sizes(served.dir.path(), &place);
+    served.signal();
+    assert_eq!(served.finish(), (Some(0), String::new()));
+}
+
+/// What SIGKILL leaves: a mount that nobody answers. The loop device goes by itself.
+#[test]
+fn a_killed_server_is_followed_by_the_next() {
+    if !permitted() {
+        return;
+    }
+    let mut first = Served::start(&["--loop"]);
+    let device = claim(&first.device);
+    device.write_all_at(&[7; 4096], 0).unwrap();
+    drop(device);
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let dead = std::fs::metadata(first.file()).unwrap_err();
+    assert_eq!(dead.raw_os_error(), Some(libc::ENOTCONN), "{dead}");
+    let gone = Path::new("/sys/block")
+        .join(first.device.file_name().unwrap())
+        .join("loop/backing_file");
+    let until = Instant::now() + PATIENCE;
+    while gone.exists() {
+        assert!(Instant::now() < until, "the loop device is left");
+    }
+    let mut next = first.again(&["--loop"]);
+    let mut page = [1; 4096];
+    let file = File::open(next.file()).unwrap();
+    file.read_exact_at(&mut page, 0).unwrap();
+    assert_eq!(page, [0; 4096], "a new server is an empty device");
+    drop(file);
+    next.signal();
+    let (status, said) = next.finish();
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("removed the mount of a server that is gone"),
+        "{said}"
+    );
+    assert_eq!(names(&next.dir.path().join("place")), [""; 0]);
+    assert_eq!(names(next.dir.path()), ["place"]);
 }
