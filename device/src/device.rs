@@ -9,7 +9,7 @@ use compress::{AnyCodec, Lz4};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 #[cfg(test)]
@@ -69,6 +69,9 @@ pub struct Stat {
 struct Shard {
     kinds: [Recorder; Kind::COUNT],
     invalid_io: AtomicU64,
+    /// Read by each request while it is under way, written by a reset. One for each shard, so that
+    /// requests of different threads do not write the same cache line.
+    gate: RwLock<()>,
 }
 
 /// A block device that keeps its pages compressed in memory.
@@ -106,6 +109,7 @@ impl Device {
             CachePadded::new(Shard {
                 kinds: [const { Recorder::new() }; Kind::COUNT],
                 invalid_io: AtomicU64::new(0),
+                gate: RwLock::new(()),
             })
         };
         Ok(Self {
@@ -169,11 +173,29 @@ impl Device {
 
     /// Forgets every page and clears the statistics.
     pub fn reset(&self) {
+        let _ = self.reset_unless(|| Ok::<(), core::convert::Infallible>(()));
+    }
+
+    /// Forgets every page and clears the statistics, unless `check` fails.
+    ///
+    /// Requests that come after `check` was called are done when all is forgotten, and those that
+    /// came before are done when it is called: so a client that `check` could not see loses nothing.
+    /// `check` must not use the device.
+    ///
+    /// # Errors
+    /// Those of `check`: nothing is forgotten then.
+    pub fn reset_unless<E>(&self, check: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let gates = self.shards.iter().map(|shard| shard.gate.write());
+        let _closed: Vec<_> = gates
+            .map(|gate| gate.unwrap_or_else(PoisonError::into_inner))
+            .collect();
+        check()?;
         self.cache.reset();
         for shard in &self.shards {
             shard.kinds.iter().for_each(Recorder::reset);
             shard.invalid_io.store(0, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     fn shard(&self) -> Option<&Shard> {
@@ -190,13 +212,12 @@ impl Device {
         work: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let started = Instant::now();
+        let shard = self.shard();
+        let _open = shard.map(|shard| shard.gate.read().unwrap_or_else(PoisonError::into_inner));
         let range = self.check(offset, len);
         let result = range.and_then(|()| work());
         let ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        if let Some(recorder) = self
-            .shard()
-            .and_then(|shard| shard.kinds.get(kind as usize))
-        {
+        if let Some(recorder) = shard.and_then(|shard| shard.kinds.get(kind as usize)) {
             recorder.record(ns, len, result.is_ok());
         }
         result

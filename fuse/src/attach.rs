@@ -19,7 +19,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const CONTROL: &str = "/dev/fuse";
-/// The type of the file system is `fuse.compcache`, in `/proc/mounts` and for `findmnt -t`.
+/// The type of the file system in `/proc/mounts` is `fuse.compcache` then; `fuse` where root mounts it
+/// at a directory, which fuser does without.
 const SUBTYPE: &str = "compcache";
 const SOURCE: &str = "compcache";
 
@@ -195,8 +196,9 @@ fn helper_unmount(directory: &Path) -> io::Result<()> {
 /// # Errors
 /// [`AttachError::Stale`].
 pub fn clear_stale(directory: &Path) -> Result<bool, AttachError> {
-    // A live server answers, and a directory without a mount does as well.
-    let is_dead = matches!(rustix::fs::stat(directory), Err(Errno::NOTCONN));
+    // A live server answers, and a directory without a mount does as well. Not stat(2), which the
+    // kernel answers out of its own memory for a while.
+    let is_dead = matches!(rustix::fs::statfs(directory), Err(Errno::NOTCONN));
     if !is_dead || !is_ours(directory) {
         return Ok(false);
     }
@@ -224,8 +226,9 @@ fn is_ours(directory: &Path) -> bool {
     let mounts = std::fs::read("/proc/self/mounts").unwrap_or_default();
     mounts.split(|&byte| byte == b'\n').any(|line| {
         let mut fields = line.split(|&byte| byte == b' ');
-        let (_, place, kind) = (fields.next(), fields.next(), fields.next());
-        kind == Some(format!("fuse.{SUBTYPE}").as_bytes())
+        let (source, place, kind) = (fields.next(), fields.next(), fields.next());
+        source == Some(SOURCE.as_bytes())
+            && [Some(&b"fuse"[..]), Some(&b"fuse.compcache"[..])].contains(&kind)
             && place
                 .is_some_and(|place| unescape(place).as_bytes() == directory.as_os_str().as_bytes())
     })

@@ -1,11 +1,13 @@
 //! [`Disk`]: a directory with one file, which is the device.
 //!
 //! Like a disk, the file keeps its size: cutting it off does nothing, and what is written behind
-//! its end fails with ENOSPC. Reads may begin and end anywhere, writes only between sectors.
+//! its end fails with ENOSPC. Like a file, it is read and written from anywhere to anywhere: the
+//! kernel cuts a large write where pages of its buffer end, which may be within a sector.
 
 use crate::buffers::Buffers;
 use crate::server::FILE_NAME;
 use compcache_device::{BlockDevice, ExtentKind, PAGE_SIZE, SECTOR_SIZE};
+use core::ops::Range;
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
     INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
@@ -14,7 +16,8 @@ use fuser::{
 };
 use std::ffi::OsStr;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// The most bytes of a request. The kernel cuts larger ones.
@@ -41,6 +44,10 @@ const SEEK_HOLE: i32 = 4;
 pub(crate) struct Disk {
     device: Arc<dyn BlockDevice>,
     buffers: Buffers,
+    /// Held while a part of a sector is written: it is read, changed, and written as a whole.
+    parts: Mutex<()>,
+    /// How often the file is open.
+    opens: Arc<AtomicUsize>,
     uid: u32,
     gid: u32,
     made: SystemTime,
@@ -53,10 +60,17 @@ impl Disk {
         Self {
             device,
             buffers: Buffers::new(threads, len),
+            parts: Mutex::new(()),
+            opens: Arc::default(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
             made: SystemTime::now(),
         }
+    }
+
+    /// How often the file is open, now and later.
+    pub(crate) fn opens(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.opens)
     }
 
     fn attr(&self, ino: INodeNo) -> Result<FileAttr, Errno> {
@@ -117,24 +131,65 @@ impl Disk {
         }
         let len = usize::try_from(room).map_or(data.len(), |room| room.min(data.len()));
         let data = data.get(..len).ok_or(Errno::EINVAL)?;
-        self.device.write(offset, data).map_err(errno)?;
+        let (first, whole, last) = parts(offset, len as u64);
+        let piece = |from: u64, to: u64| {
+            let range = (from - offset) as usize..(to - offset) as usize;
+            data.get(range).ok_or(Errno::EINVAL)
+        };
+        self.write_part(first.start, piece(first.start, first.end)?)?;
+        if !whole.is_empty() {
+            let bytes = piece(whole.start, whole.end)?;
+            self.device.write(whole.start, bytes).map_err(errno)?;
+        }
+        self.write_part(last.start, piece(last.start, last.end)?)?;
         u32::try_from(len).map_err(|_| Errno::EINVAL)
     }
 
+    /// Writes bytes that lie within one sector; nothing where there are none.
+    fn write_part(&self, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let within = (offset % SECTOR_SIZE) as usize;
+        let at = offset - within as u64;
+        let mut sector = [0; SECTOR_SIZE as usize];
+        let _alone = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.device.read(at, &mut sector).map_err(errno)?;
+        let room = sector.get_mut(within..within + data.len());
+        room.ok_or(Errno::EINVAL)?.copy_from_slice(data);
+        self.device.write(at, &sector).map_err(errno)
+    }
+
     fn allocate_at(&self, offset: u64, len: u64, mode: i32) -> Result<(), Errno> {
-        let offset = offset.min(self.device.size());
-        let len = len.min(self.device.size() - offset);
+        let size = self.device.size();
+        let is_within = offset.checked_add(len).is_some_and(|end| end <= size);
+        // Success would make the kernel believe that the file has grown.
+        if mode & KEEP_SIZE == 0 && !is_within {
+            return Err(Errno::ENOSPC);
+        }
+        let offset = offset.min(size);
+        let len = len.min(size - offset);
         match mode & !KEEP_SIZE {
             // A disk has all its blocks.
             0 => Ok(()),
-            // A hole reads as zeroes also where it does not cover pages as a whole.
-            PUNCH_HOLE if !(offset | len).is_multiple_of(PAGE_SIZE) => {
-                self.device.write_zeroes(offset, len).map_err(errno)
+            PUNCH_HOLE if (offset | len).is_multiple_of(PAGE_SIZE) => {
+                self.device.discard(offset, len).map_err(errno)
             }
-            PUNCH_HOLE => self.device.discard(offset, len).map_err(errno),
-            ZERO_RANGE => self.device.write_zeroes(offset, len).map_err(errno),
+            // A hole reads as zeroes also where it does not cover pages as a whole.
+            PUNCH_HOLE | ZERO_RANGE => self.zero_at(offset, len),
             _ => Err(Errno::EOPNOTSUPP),
         }
+    }
+
+    fn zero_at(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let (first, whole, last) = parts(offset, len);
+        for part in [first, last] {
+            let zeroes = [0; SECTOR_SIZE as usize];
+            let zeroes = zeroes.get(..(part.end - part.start) as usize);
+            self.write_part(part.start, zeroes.ok_or(Errno::EINVAL)?)?;
+        }
+        let len = whole.end - whole.start;
+        self.device.write_zeroes(whole.start, len).map_err(errno)
     }
 
     fn seek_to(&self, offset: u64, wanted: ExtentKind) -> Result<u64, Errno> {
@@ -157,6 +212,19 @@ impl Disk {
             ExtentKind::Data => Err(Errno::ENXIO),
         }
     }
+}
+
+/// The bytes before the first whole sector of a range, the whole sectors, and the bytes behind them.
+/// What is empty begins and ends inside the range, whole sectors between sectors.
+fn parts(offset: u64, len: u64) -> (Range<u64>, Range<u64>, Range<u64>) {
+    let end = offset + len;
+    // A range within one sector has a first part only.
+    let start = offset.next_multiple_of(SECTOR_SIZE);
+    if start > end {
+        return (offset..end, start..start, end..end);
+    }
+    let stop = end - end % SECTOR_SIZE;
+    (offset..start, start..stop, stop..end)
 }
 
 /// The device's own number.
@@ -241,9 +309,26 @@ impl Filesystem for Disk {
             | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES
             | FopenFlags::FOPEN_NOFLUSH;
         match on_disk(ino) {
-            Ok(()) => reply.opened(FileHandle(0), flags),
+            Ok(()) => {
+                self.opens.fetch_add(1, Ordering::Relaxed);
+                reply.opened(FileHandle(0), flags);
+            }
             Err(error) => reply.error(error),
         }
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.opens.fetch_sub(1, Ordering::Relaxed);
+        reply.ok();
     }
 
     fn read(

@@ -3,13 +3,14 @@
 use crate::attach::{self, AttachError, Place};
 use crate::disk::Disk;
 use compcache_device::BlockDevice;
-use compcache_sys::loops::{LoopDevice, LoopError};
+use compcache_sys::loops::{self, LoopDevice, LoopError};
 use core::fmt;
 use fuser::BackgroundSession;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The name of the file.
@@ -18,6 +19,8 @@ pub const FILE_NAME: &str = "disk";
 const THREADS_MAX: usize = 8;
 /// Threads end within moments of the unmount, unless somebody has the file open.
 const END_TIME: Duration = Duration::from_secs(10);
+/// The kernel tells of a closed file after close(2) has returned.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What to serve it as.
@@ -107,6 +110,14 @@ impl From<LoopError> for FuseError {
     }
 }
 
+/// Of the files that a process may have open, all are.
+fn no_number(error: io::Error) -> FuseError {
+    FuseError::Open {
+        file: "/dev/null".into(),
+        error,
+    }
+}
+
 /// A file that is served, and the loop device over it. Taken down when it is dropped, if nobody
 /// uses it then.
 #[derive(Debug)]
@@ -117,6 +128,8 @@ pub struct Server {
     /// None once it has ended.
     session: Option<BackgroundSession>,
     directory: Option<PathBuf>,
+    /// How often the file is open.
+    opens: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -127,6 +140,11 @@ impl Server {
     pub fn start(device: Arc<dyn BlockDevice>, config: &Config) -> Result<Self, FuseError> {
         let threads = config.threads.max(1);
         let disk = Disk::new(device, threads);
+        let opens = disk.opens();
+        let number = match config.loop_block_size {
+            Some(_) => Some(loops::early_number().map_err(no_number)?),
+            None => None,
+        };
         let mut server = match &config.place {
             Place::Directory(directory) => Self {
                 loop_device: None,
@@ -138,6 +156,7 @@ impl Server {
                     config.read_only,
                 )?),
                 directory: Some(directory.clone()),
+                opens,
             },
             Place::Hidden => {
                 let (session, file) = attach::hidden(disk, FILE_NAME, threads)?;
@@ -146,13 +165,18 @@ impl Server {
                     file: Some(file),
                     session: Some(session),
                     directory: None,
+                    opens,
                 }
             }
         };
         if let Some(block_size) = config.loop_block_size {
             // On failure `server` is dropped, which takes down what there is.
             let file = server.open()?;
-            server.loop_device = Some(LoopDevice::attach(file, block_size)?);
+            let mut device = LoopDevice::attach(file, block_size)?;
+            if let Some(number) = number {
+                device.renumber(number).map_err(no_number)?;
+            }
+            server.loop_device = Some(device);
             // The loop device has it open. A server that is killed must not hold a file of its own:
             // closing it could wait for an answer that nobody gives any more.
             server.file = None;
@@ -191,12 +215,35 @@ impl Server {
         self.directory.as_deref()
     }
 
+    /// How often others have the file open. The kernel tells of a file that was closed a moment later.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        let own = usize::from(self.loop_device.is_some() || self.file.is_some());
+        self.opens.load(Ordering::Relaxed).saturating_sub(own)
+    }
+
+    /// Waits a moment for files to be closed that others have just closed.
+    fn has_users(&self) -> bool {
+        let end = Instant::now() + CLOSE_TIME;
+        while self.users() > 0 && Instant::now() < end {
+            std::thread::sleep(POLL);
+        }
+        self.users() > 0
+    }
+
     /// Takes everything down, and returns when it is gone.
     ///
     /// # Errors
     /// [`FuseError::InUse`] and [`LoopError::InUse`]: what is left is still served, and this can
     /// be tried again.
     pub fn stop(&mut self) -> Result<(), FuseError> {
+        // Not the one without the other: the loop device stays where the file has to.
+        if self.loop_device.is_some() && self.has_users() {
+            return Err(FuseError::InUse {
+                directory: self.directory.clone(),
+                error: io::ErrorKind::ResourceBusy.into(),
+            });
+        }
         if let Some(device) = &mut self.loop_device {
             device.detach()?;
         }

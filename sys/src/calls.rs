@@ -5,6 +5,7 @@
 use linux_raw_sys::loop_device::{LOOP_CLR_FD, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, loop_config};
 use rustix::io;
 use rustix::ioctl::{Ioctl, IoctlOutput, NoArg, Opcode, Setter, ioctl};
+use rustix::process::Pid;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
@@ -65,13 +66,23 @@ pub(crate) fn swap_off(path: &CStr) -> std::io::Result<()> {
     answer(unsafe { libc::swapoff(path.as_ptr()) })
 }
 
-/// sched_setscheduler(2) for the calling thread: round robin at a real-time priority.
-pub(crate) fn schedule_round_robin(priority: i32) -> std::io::Result<()> {
+/// sched_setscheduler(2) for the calling thread.
+pub(crate) fn schedule(policy: i32, priority: i32) -> std::io::Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority,
     };
     // SAFETY: the call reads one `sched_param`, which lives during it, and keeps no pointer.
-    answer(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameters) })
+    answer(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) })
+}
+
+/// fork(2) of a process that has no other threads: the child's number in the parent, none in the child.
+pub(crate) fn fork_single() -> std::io::Result<Option<Pid>> {
+    // SAFETY: what a child may do is limited only where other threads of the parent could have held
+    // a lock; the caller has seen that there are none.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error()),
+        child => Ok(Pid::from_raw(child)),
+    }
 }
 
 /// munlock(2).

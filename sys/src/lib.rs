@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`daemon`] | a process that goes on in the background once it is ready |
 //! | [`loops`] | loop devices: set up over a file, taken down, found in use |
 //! | [`priority`] | the calling thread before others, and its memory |
 //! | [`socket`] | unix sockets to listen on |
@@ -14,6 +15,7 @@
 #![deny(unsafe_code)]
 
 mod calls;
+pub mod daemon;
 pub mod loops;
 pub mod priority;
 pub mod socket;

@@ -6,7 +6,7 @@ use linux_raw_sys::loop_device::{
     LO_FLAGS_AUTOCLEAR, LO_FLAGS_DIRECT_IO, loop_config, loop_info64,
 };
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
+use rustix::io::{DupFlags, Errno, dup3};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -83,11 +83,13 @@ impl core::error::Error for LoopError {
 /// and this value is a user: a process that is killed leaves no idle loop device behind.
 #[derive(Debug)]
 pub struct LoopDevice {
-    /// None after it was taken down.
+    /// None once it was told to go.
     file: Option<OwnedFd>,
     path: PathBuf,
-    /// `/sys/block/loopN/loop`, there while the device has a file.
+    /// `/sys/block/loopN`.
     state: PathBuf,
+    /// Which of the disks that had this name it is.
+    sequence: Option<u64>,
 }
 
 impl LoopDevice {
@@ -114,7 +116,8 @@ impl LoopDevice {
                 Ok(()) => {
                     return Ok(Self {
                         file: Some(file),
-                        state: PathBuf::from(format!("/sys/block/loop{number}/loop")),
+                        state: PathBuf::from(format!("/sys/block/loop{number}")),
+                        sequence: sequence(&path),
                         path,
                     });
                 }
@@ -123,6 +126,19 @@ impl LoopDevice {
             }
         }
         Err(LoopError::Taken)
+    }
+
+    /// Keeps the device open by another number: that of a file which is closed then. See
+    /// [`early_number`].
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn renumber(&mut self, mut number: OwnedFd) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            dup3(file, &mut number, DupFlags::CLOEXEC)?;
+            self.file = Some(number);
+        }
+        Ok(())
     }
 
     /// `/dev/loopN`.
@@ -134,45 +150,81 @@ impl LoopDevice {
     /// Whether the kernel goes around the page cache.
     #[must_use]
     pub fn is_direct(&self) -> bool {
-        std::fs::read_to_string(self.state.join("dio")).is_ok_and(|text| text.trim() == "1")
+        std::fs::read_to_string(self.state.join("loop/dio")).is_ok_and(|text| text.trim() == "1")
+    }
+
+    /// Whether the kernel still has the device: it goes when its last user closes it.
+    fn is_there(&self) -> bool {
+        self.state.join("loop/backing_file").exists() && sequence(&self.path) == self.sequence
     }
 
     /// Takes the device down; returns when the kernel has let go of the file.
     ///
     /// # Errors
-    /// [`LoopError::InUse`]: nothing has changed then, and it can be tried again.
+    /// [`LoopError::InUse`]: it is still there, and this can be tried again.
     pub fn detach(&mut self) -> Result<(), LoopError> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
+        self.detach_within(GONE_TIME)
+    }
+
+    fn detach_within(&mut self, time: Duration) -> Result<(), LoopError> {
         let in_use = || LoopError::InUse {
             device: self.path.clone(),
         };
-        if is_claimed(&self.path) {
-            return Err(in_use());
-        }
-        match calls::loop_clear(file) {
-            // ENXIO: somebody else has taken it down.
-            Ok(()) | Err(Errno::NXIO) => {}
-            Err(Errno::BUSY) => return Err(in_use()),
-            Err(error) => {
-                return Err(LoopError::TakeDown {
-                    device: self.path.clone(),
-                    error: error.into(),
-                });
+        if let Some(file) = &self.file {
+            // Held until it is told to go, so that nobody mounts it in between.
+            let _claimed = match claim(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(in_use()),
+                claimed => claimed,
+            };
+            match calls::loop_clear(file) {
+                // ENXIO: somebody else has taken it down.
+                Ok(()) | Err(Errno::NXIO) => {}
+                Err(Errno::BUSY) => return Err(in_use()),
+                Err(error) => {
+                    return Err(LoopError::TakeDown {
+                        device: self.path.clone(),
+                        error: error.into(),
+                    });
+                }
             }
         }
         // It goes when the last user closes it, and this is one.
         self.file = None;
-        let end = Instant::now() + GONE_TIME;
-        while self.state.join("backing_file").exists() {
+        let end = Instant::now() + time;
+        while self.is_there() {
             if Instant::now() > end {
-                return Err(in_use());
+                return Err(LoopError::InUse {
+                    device: self.path.clone(),
+                });
             }
             std::thread::sleep(POLL);
         }
         Ok(())
     }
+}
+
+/// The lowest number of a file that is free, kept for a loop device over a file that this process
+/// serves itself; to be called before it opens what it serves by.
+///
+/// A process that is killed closes its files from the highest number down (`task_work_run`, from
+/// Linux 4.3 on), and the last user of a block device waits until everything is written that others
+/// left in its buffer. So the device has to have the lowest number: all connections to the server are
+/// cut off by then, and writes fail. Otherwise they wait for the server, which cannot end.
+///
+/// # Errors
+/// Where there is no `/dev/null`.
+pub fn early_number() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    open("/dev/null", flags, Mode::empty()).map_err(Into::into)
+}
+
+/// The sequence number of the disk that has a name now: no other disk has it until the next boot,
+/// also none that gets the same name later. None before Linux 5.15, and where there is no such disk.
+#[must_use]
+pub fn sequence(device: &Path) -> Option<u64> {
+    let name = device.strip_prefix("/dev").ok()?;
+    let text = std::fs::read_to_string(Path::new("/sys/block").join(name).join("diskseq"));
+    text.ok()?.trim().parse().ok()
 }
 
 fn config(backing: impl AsFd, block_size: u32) -> loop_config {
@@ -203,11 +255,20 @@ fn config(backing: impl AsFd, block_size: u32) -> loop_config {
     }
 }
 
+/// Claims a block device: as long as the answer lives, nobody swaps to it, mounts it, or puts another
+/// device over it. Who has it open without claiming it is not seen.
+///
+/// # Errors
+/// `EBUSY` if somebody has claimed it; others if it cannot be opened.
+pub fn claim(device: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
+    open(device, flags, Mode::empty()).map_err(Into::into)
+}
+
 /// Whether something has claimed a block device for itself: swap, a mount, a device over it.
 #[must_use]
 pub fn is_claimed(device: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
-    matches!(open(device, flags, Mode::empty()), Err(Errno::BUSY))
+    claim(device).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
 }
 
 fn open_node(path: &Path) -> Result<OwnedFd, Errno> {

@@ -11,6 +11,8 @@ guest_kernel=linux-image-6.12-cloud-amd64
 guest_memory_mib=320
 # More words for qemu: devices.
 guest_devices=()
+# Programs of this machine that the guest needs, by name, each after the package that brings it.
+guest_programs=()
 
 guest_say() { printf 'guest: %s\n' "$*"; }
 guest_fail() { guest_say "FAILED: $*" >&2; exit 1; }
@@ -23,6 +25,9 @@ guest_packages() {
     local missing=() pair
     for pair in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio xz:xz-utils; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    done
+    for pair in ${guest_programs[@]+"${guest_programs[@]}"}; do
+        command -v "${pair##*:}" >/dev/null || missing+=("${pair%%:*}")
     done
     if ! busybox 2>/dev/null | grep -q poweroff; then missing+=(busybox-static); fi
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -57,7 +62,10 @@ guest_image() {
     for name in compcache examples/touch_pages; do
         strip -o "$root/bin/${name##*/}" "$CARGO_TARGET_DIR/release/$name"
     done
-    ldd "$root"/bin/compcache "$root"/bin/touch_pages | grep -o '/[^ ]*' | grep '\.so' | sort -u |
+    for name in ${guest_programs[@]+"${guest_programs[@]}"}; do
+        cp "$(command -v "${name##*:}")" "$root/bin/"
+    done
+    find "$root/bin" -type f ! -name busybox -exec ldd {} + | grep -o '/[^ ]*' | grep '\.so' | sort -u |
         while read -r file; do install -D "$file" "$root$file"; done
     for module in "$@"; do
         file=$(find "$guest_dir/kernel/root" -name "$module.ko.xz" -o -name "$module.ko" | head -1)

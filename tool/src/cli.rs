@@ -10,6 +10,7 @@ use compress::AnyCodec;
 use crate::config::ConfigArgs;
 use crate::control::ControlArgs;
 use crate::ctl::CtlArgs;
+use crate::daemon::DaemonArgs;
 #[cfg(feature = "docs")]
 use crate::docs::{DOCS_COMMAND, DocsArgs};
 use crate::pages::generate::CHILD_COMMAND;
@@ -221,6 +222,8 @@ Examples:
   compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
   compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/swap.sock
   compcache serve --size 4G --fuse /mnt/disk --loop      a file, and /dev/loopN
+  compcache serve --size 4G --nbd unix:/run/disk.sock --daemon --pid-file /run/disk.pid
+  kill $(cat /run/disk.pid)                              and stopped again
   compcache serve --size 4G --vhost-user /run/vm.sock    a disk for a virtual machine:
   qemu-system-x86_64 -m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem \
     -chardev socket,id=c,path=/run/vm.sock -device vhost-user-blk-pci,chardev=c ...
@@ -279,6 +282,8 @@ pub(crate) struct ServeArgs {
     /// Tell systemd when the device is ready (Type=notify)
     #[arg(long)]
     pub(crate) notify: bool,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
     #[command(flatten)]
     pub(crate) control: ControlArgs,
 }

@@ -20,9 +20,11 @@ use std::path::PathBuf;
 pub(crate) use attribute::{Attribute, Value};
 pub(crate) use client::{Client, devices, find};
 pub(crate) use place::Name;
+#[cfg(any(feature = "fuse", feature = "ublk"))]
+pub(crate) use place::{SYSTEM_DIR, make_directory};
 pub(crate) use protocol::{Requests, Status};
 pub(crate) use server::Control;
-pub(crate) use subject::Subject;
+pub(crate) use subject::{HeldUsers, Subject, Users};
 
 /// Arguments of every command that serves a device.
 #[derive(Clone, Debug, clap::Args)]

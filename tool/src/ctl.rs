@@ -20,7 +20,9 @@ use columns::Column;
 /// One line.
 pub(crate) fn run(args: &CtlArgs) -> Result<(), String> {
     let Some(device) = &args.device else {
-        let found = devices()?.into_iter().map(|(status, _)| status);
+        let (found, notes) = devices()?;
+        notes.iter().for_each(|note| output::note(note));
+        let found = found.into_iter().map(|(status, _)| status);
         return show(args, &found.collect::<Vec<_>>());
     };
     let mut client = Client::connect(&find(device)?)?;

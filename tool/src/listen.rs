@@ -27,12 +27,19 @@ pub(crate) trait Listen: AsFd + Send + 'static {
     /// What it hands out.
     type Stream: Read + Write + AsFd + Send + 'static;
 
+    /// Makes [`next`](Self::next) return where there is no client: one that was seen may be gone.
+    fn never_wait(&self) -> io::Result<()>;
+
     /// The next client, in a stream whose calls do not wait.
     fn next(&self) -> io::Result<Self::Stream>;
 }
 
 impl Listen for UnixListener {
     type Stream = UnixStream;
+
+    fn never_wait(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
 
     fn next(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.accept()?;
@@ -43,6 +50,10 @@ impl Listen for UnixListener {
 
 impl Listen for TcpListener {
     type Stream = TcpStream;
+
+    fn never_wait(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
 
     fn next(&self) -> io::Result<TcpStream> {
         let (stream, _) = self.accept()?;
@@ -68,11 +79,17 @@ impl Serving {
         listener: L,
         serve: impl Fn(Client<L::Stream>) + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        listener.never_wait()?;
         let (stop, stopped) = UnixStream::pair()?;
         let (stopped, serve) = (Arc::new(stopped), Arc::new(serve));
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || accept_all(&listener, &stopped, &serve))?;
+            .spawn(move || {
+                // A server of swap has a real-time priority, which is for requests to the device
+                // and not for those about it. Its clients' threads inherit what is set here.
+                let _ = compcache_sys::priority::as_others();
+                accept_all(&listener, &stopped, &serve);
+            })?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -116,6 +133,7 @@ fn accept_all<L: Listen>(
         });
         match client {
             Ok(client) => clients.push(client),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             // Out of files, threads or memory: it may get better.
             Err(_) => std::thread::sleep(PAUSE),
         }
@@ -137,6 +155,13 @@ impl<S: Read + Write + AsFd> Client<S> {
     /// # Errors
     /// [`ErrorKind::TimedOut`] at `until`, [`ErrorKind::Interrupted`] when the server stops.
     pub(crate) fn receive(&mut self, bytes: &mut [u8], until: Instant) -> io::Result<usize> {
+        // Also where there is always something to read: a stop is seen.
+        wait(
+            None::<&S>,
+            PollFlags::empty(),
+            &self.stopped,
+            Some(Duration::ZERO),
+        )?;
         loop {
             match self.stream.read(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -190,9 +215,12 @@ fn wait(
     let mut watched = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
     watched.extend(file.map(|file| PollFd::new(file.as_fd(), what)));
     // Rounded up, so that what is left is never zero and never busy.
-    let time = time.map_or(PollTimeout::NONE, |time| {
-        let time = time + Duration::from_millis(1);
-        PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+    let time = time.map_or(PollTimeout::NONE, |time| match time.is_zero() {
+        true => PollTimeout::ZERO,
+        false => {
+            let time = time + Duration::from_millis(1);
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+        }
     });
     match poll(&mut watched, time) {
         Ok(0) => return Ok(false),
@@ -228,6 +256,40 @@ mod tests {
     struct UnixListenerPath {
         path: std::path::PathBuf,
         _dir: tempfile::TempDir,
+    }
+
+    /// A client that always had something to say was listened to, and the stop was not.
+    #[test]
+    fn a_stop_is_seen_between_two_requests_of_a_busy_client() {
+        let (stop, stopped) = UnixStream::pair().unwrap();
+        let (mut far, near) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut client = Client {
+            stream: near,
+            stopped: Arc::new(stopped),
+        };
+        far.write_all(&[1; 100]).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut bytes = [0; 10];
+        assert_eq!(client.receive(&mut bytes, until).unwrap(), 10);
+        drop(stop);
+        let error = client.receive(&mut bytes, until).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+    }
+
+    /// A client that has gone by the time it is accepted may leave nobody to accept: the thread stood
+    /// in accept(2) then, and whoever stopped the server waited for the thread.
+    #[test]
+    fn accepting_does_not_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        listener.never_wait().unwrap();
+        let nobody = listener.next().unwrap_err();
+        assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.never_wait().unwrap();
+        let nobody = listener.next().unwrap_err();
+        assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `bench`, `analyze`, `capture` | the subcommands |
 //! | `serve` | the subcommand that serves a device: front ends, signals, status line |
 //! | `control`, `ctl`, `top`, `metrics` | what is served, seen and changed from outside |
+//! | `daemon` | the server in the background, its pid file |
 //! | `listen` | the threads of control socket and metrics |
 //! | `config` | configuration files of zram-generator |
 //! | `docs` | manual pages and shell completions |
@@ -27,6 +28,7 @@ mod cli;
 mod config;
 mod control;
 mod ctl;
+mod daemon;
 #[cfg(feature = "docs")]
 mod docs;
 mod harness;

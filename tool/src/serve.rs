@@ -22,6 +22,7 @@ mod ublk;
 #[cfg(feature = "vhost-user")]
 mod vhost;
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ use compcache_device::{Config, Device, PAGE_SIZE};
 
 use crate::cli::ServeArgs;
 use crate::config::Section;
-use crate::control::{Control, Subject};
+use crate::control::{Control, HeldUsers, Subject, Users};
+use crate::daemon::Start;
 use crate::output;
 use frontend::{Frontend, Running};
 use machine::StopSignals;
@@ -49,6 +51,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     if is_skipped(section.as_ref(), args.notify) {
         return Ok(());
     }
+    let mut start = Start::begin(&args.daemon, &signals)?;
     machine::serve_reclaim();
     machine::lock_program(args.mlock);
     let device = Arc::new(device(args, section.as_ref())?);
@@ -61,29 +64,84 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     }
     let running = Arc::new(Mutex::new(running));
     let control = control(args, &device, &running)?;
-    output::print(&lock(&running).describe())?;
+    let places = lock(&running).describe();
+    output::print(&places)?;
     if args.notify {
         notify(sd_notify::NotifyState::Ready);
     }
-    let mut status = Status::new(&device);
+    start.ready();
+    serve(args, &signals, &device, &running);
+    drop(control);
+    Ok(())
+}
+
+/// Until everything is stopped. Whatever fails on the way there, it goes on: others may have on the
+/// device what they have nowhere else.
+fn serve(args: &ServeArgs, signals: &StopSignals, device: &Device, running: &Arc<Mutex<Running>>) {
+    let mut status = Status::new(device);
     loop {
-        if !signals.wait(STATUS_TIME)? {
-            status.draw(&device, lock(&running).clients());
-            continue;
+        match signals.wait(STATUS_TIME) {
+            Ok(true) => {}
+            Ok(false) => {
+                // Not under the lock: a terminal may take its time.
+                let clients = lock(running).clients();
+                status.draw(device, clients);
+                continue;
+            }
+            // Short of memory, for a moment.
+            Err(_) => {
+                std::thread::sleep(STATUS_TIME);
+                continue;
+            }
         }
-        // Never away from under a mounted file system or an active swap area.
-        let in_use = lock(&running).in_use();
-        match in_use {
-            None => break,
-            Some(text) => output::note(&format!("{text}; still serving")),
+        // The line is in the way of what is said now.
+        drop(status);
+        match stop(args, running) {
+            Ok(()) => return,
+            Err(text) => output::note(&format!("{text}; still serving")),
         }
+        status = Status::new(device);
     }
-    drop(status);
+}
+
+/// Never away from under a mounted file system or an active swap area.
+fn stop(args: &ServeArgs, running: &Arc<Mutex<Running>>) -> Result<(), String> {
+    // All are asked before the first is stopped.
+    let in_use = lock(running).in_use();
+    if let Some(text) = in_use {
+        return Err(text);
+    }
     if args.notify {
         notify(sd_notify::NotifyState::Stopping);
     }
-    drop(control);
-    std::mem::take(&mut *lock(&running)).stop()
+    lock(running).stop()
+}
+
+/// Who uses the device through its front ends.
+struct FrontendUsers(Arc<Mutex<Running>>);
+
+/// The front ends, which cannot be stopped meanwhile, and their devices, claimed.
+struct HeldFrontends<'a>(
+    MutexGuard<'a, Running>,
+    #[allow(dead_code, reason = "held")] Vec<OwnedFd>,
+);
+
+impl Users for FrontendUsers {
+    fn clients(&self) -> usize {
+        lock(&self.0).clients()
+    }
+
+    fn hold(&self) -> Result<Box<dyn HeldUsers + '_>, String> {
+        let running = lock(&self.0);
+        let claims = running.hold()?;
+        Ok(Box::new(HeldFrontends(running, claims)))
+    }
+}
+
+impl HeldUsers for HeldFrontends<'_> {
+    fn clients(&self) -> usize {
+        self.0.clients()
+    }
 }
 
 /// The control socket, and what it is asked about.
@@ -97,10 +155,9 @@ fn control(
         .lines()
         .map(str::to_owned)
         .collect();
-    let running = Arc::clone(running);
-    let clients = Box::new(move || lock(&running).clients());
+    let users = Box::new(FrontendUsers(Arc::clone(running)));
     Control::start(&args.control, |name| {
-        Subject::new(name, device, places, clients)
+        Subject::new(name, device, places, users)
     })
 }
 

@@ -30,7 +30,8 @@ use args::Area;
 pub(crate) use args::SwapArgs;
 pub(crate) use off::{SWAPOFF_COMMAND, run_swapoff};
 
-use crate::control::{Control, Subject};
+use crate::control::{Control, HeldUsers, Subject, Users};
+use crate::daemon::Start;
 use crate::output;
 use crate::serve::machine::{self, StopSignals};
 use crate::serve::status::Status;
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     }
     // Before there is any other thread: threads inherit both.
     let signals = StopSignals::block()?;
+    let mut start = Start::begin(&args.daemon, &signals)?;
     machine::serve_reclaim();
     // Not permitted in some containers, and only needed when memory is very short.
     let _ = compcache_sys::priority::before_others();
@@ -77,8 +79,7 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     machine::set_oom_score_adj(args.oom_score_adj);
     let mut attached = via.attach(&device)?;
     let places = vec![format!("{via} {}", attached.path().display())];
-    // Swap itself is the client: nothing may be reset under it.
-    let subject = |name| Subject::new(name, &device, places, Box::new(|| 1));
+    let subject = |name| Subject::new(name, &device, places, Box::new(Kernel));
     let control = match Control::start(&args.control, subject) {
         Ok(control) => control,
         Err(error) => return Err(attached.stop().err().unwrap_or(error)),
@@ -101,10 +102,24 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     if args.notify {
         notify(sd_notify::NotifyState::Ready);
     }
+    start.ready();
     serve(args, &signals, &device, attached.as_mut());
     drop(control);
     record.remove();
     Ok(())
+}
+
+/// Swap itself is the client: nothing may be reset under it.
+struct Kernel;
+
+impl Users for Kernel {
+    fn clients(&self) -> usize {
+        1
+    }
+
+    fn hold(&self) -> Result<Box<dyn HeldUsers + '_>, String> {
+        Err("it is swapped to".to_owned())
+    }
 }
 
 /// Until swap is off and the device is gone: whatever fails on the way there, it goes on, because

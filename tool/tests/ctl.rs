@@ -266,7 +266,7 @@ fn attributes_are_zrams() {
     assert_fails(
         &refused,
         1,
-        &["Device or resource busy (1 client connected)"],
+        &["Device or resource busy (1 client connected; disconnect it first)"],
     );
     drop(client);
     device.wait_until_alone();

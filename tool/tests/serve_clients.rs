@@ -8,7 +8,9 @@ mod serving;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use serving::{Served, client, client_output, has, mixed_file, text};
+use serving::{
+    Served, client, client_output, fio, fio_verifies_mixed_sizes, has, mixed_file, text,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -161,53 +163,14 @@ fn qemu_reads_writes_and_maps() {
     served.stop(Signal::SIGTERM);
 }
 
-/// Runs fio with these options; it must not report a single error.
-fn fio(served: &Served, options: &[&str]) -> Value {
-    let output = served.dir.path().join("fio.json").display().to_string();
-    let uri = format!("--uri={}", served.uri());
-    let file = format!("--output={output}");
-    let mut arguments = vec![
-        "--ioengine=nbd",
-        &uri,
-        "--output-format=json",
-        &file,
-        "--group_reporting",
-    ];
-    arguments.extend(options);
-    client("fio", &arguments);
-    let document = std::fs::read_to_string(&output).unwrap();
-    let document: Value = serde_json::from_str(&document[document.find('{').unwrap()..]).unwrap();
-    assert_eq!(document["jobs"][0]["error"], 0);
-    document
-}
-
 #[test]
 fn fio_verifies_mixed_sizes_over_four_connections() {
     if !has("fio") {
         return;
     }
     let served = Served::start(&["--size", "128M"]);
-    // Each job has its own quarter: verifying somebody else's writes would find them.
-    let done = fio(
-        &served,
-        &[
-            "--name=mixed",
-            "--rw=randwrite",
-            "--bsrange=512-1M",
-            "--blockalign=512",
-            "--iodepth=32",
-            "--numjobs=4",
-            "--size=32M",
-            "--offset_increment=32M",
-            "--verify=crc32c",
-            "--do_verify=1",
-            "--verify_fatal=1",
-            "--verify_state_save=0",
-            "--buffer_compress_percentage=50",
-            "--randrepeat=1",
-        ],
-    );
-    assert!(done["jobs"][0]["read"]["total_ios"].as_u64().unwrap() > 0);
+    let uri = format!("--uri={}", served.uri());
+    fio_verifies_mixed_sizes(served.dir.path(), &["--ioengine=nbd", &uri]);
     served.stop(Signal::SIGTERM);
 }
 
@@ -217,9 +180,12 @@ fn fio_verifies_while_others_trim() {
         return;
     }
     let served = Served::start(&["--size", "64M"]);
+    let uri = format!("--uri={}", served.uri());
     fio(
-        &served,
+        served.dir.path(),
         &[
+            "--ioengine=nbd",
+            &uri,
             "--name=trims",
             "--rw=randtrim",
             "--bs=64k",

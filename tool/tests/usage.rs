@@ -100,6 +100,8 @@ fn usage_errors_are_status_2_and_one_line() {
             vec!["serve", "--nbd", "unix:x", "--section", "zram0"],
             "--config",
         ),
+        (serve(&["--daemon", "--notify"]), "cannot be used with"),
+        (serve(&["--daemon", "--pid-file"]), "--pid-file"),
         (serve(&["--name", "a/b"]), "such as compcache0"),
         (serve(&["--name", ""]), "such as compcache0"),
         (serve(&["--control", ""]), "--control"),

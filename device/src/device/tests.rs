@@ -274,3 +274,38 @@ fn at_the_limit_the_old_page_stays() {
     device.set_mem_limit(0);
     device.write(8192, &noise(4, 4096)).unwrap();
 }
+
+/// `ctl NAME reset` looked for clients before and after, not meanwhile: who connected in between had
+/// writes acknowledged, and then forgotten.
+#[test]
+fn a_write_that_comes_during_a_reset_is_kept() {
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    let device = Device::new(Config::new(SIZE)).unwrap();
+    device.write(0, &noise(1, 4096)).unwrap();
+    let (done, is_done) = channel();
+    std::thread::scope(|scope| {
+        let reset = device.reset_unless(|| {
+            // Somebody connects after he was looked for.
+            scope.spawn(|| {
+                device.write(4096, &noise(2, 4096)).unwrap();
+                done.send(()).unwrap();
+            });
+            let early = is_done.recv_timeout(std::time::Duration::from_millis(200));
+            assert_eq!(
+                early,
+                Err(RecvTimeoutError::Timeout),
+                "acknowledged too early"
+            );
+            Ok::<(), ()>(())
+        });
+        assert_eq!(reset, Ok(()));
+        is_done.recv().unwrap();
+    });
+    let mut page = [0; 4096];
+    device.read(4096, &mut page).unwrap();
+    assert!(page[..] == noise(2, 4096));
+    device.read(0, &mut page).unwrap();
+    assert_eq!(page, [0; 4096]);
+    assert_eq!(device.reset_unless(|| Err(7)), Err(7));
+    assert_eq!(device.stat().mm.orig_data_size, 4096);
+}

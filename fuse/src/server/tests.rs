@@ -50,6 +50,33 @@ fn aligned(room: &mut [u8], len: usize) -> &mut [u8] {
     &mut room[skip..skip + len]
 }
 
+/// A write of 1 MiB from a buffer that begins within a page: the kernel cut it within a sector, and
+/// the second part of it was refused.
+#[test]
+fn a_buffer_may_begin_anywhere() {
+    if !permitted() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(&device(), Place::Directory(directory.path().into()), None);
+    let path = directory.path().join(FILE_NAME);
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let mut room = vec![0; (1 << 20) + 8192];
+    for skip in [0, 1, 16, 100, 513] {
+        let bytes = &mut aligned(&mut room, (1 << 20) + 1024)[skip..][..1 << 20];
+        for (byte, n) in bytes.iter_mut().zip(skip..) {
+            *byte = (n * 7 + (n >> 9)) as u8;
+        }
+        file.write_all_at(bytes, 300).unwrap();
+        let mut back = vec![0; 1 << 20];
+        file.read_exact_at(&mut back, 300).unwrap();
+        assert!(back == *bytes, "{skip}");
+    }
+    // Of a file that does not grow, the kernel believed that it had.
+    assert!(fallocate(&file, FallocateFlags::empty(), 0, 2 * SIZE).is_err());
+    assert_eq!(file.metadata().unwrap().len(), SIZE);
+}
+
 /// Random reads, writes and holes of `step` bytes and more, each compared with a plain copy.
 fn compare_with_model(file: &File, step: u64, rounds: usize) {
     let mut model = vec![0; SIZE as usize];

@@ -42,7 +42,7 @@ fn a_device_reads_and_writes_its_file_and_goes() {
     drop(claim);
     device.detach().unwrap();
     device.detach().unwrap();
-    let state = device.state.join("backing_file");
+    let state = device.state.join("loop/backing_file");
     assert!(!state.exists());
 }
 
@@ -54,7 +54,7 @@ fn a_device_that_is_dropped_goes_by_itself() {
     let backing = tempfile::tempfile().unwrap();
     backing.set_len(1 << 20).unwrap();
     let device = LoopDevice::attach(&backing, 4096).unwrap();
-    let state = device.state.join("backing_file");
+    let state = device.state.join("loop/backing_file");
     assert!(state.exists());
     drop(device);
     let end = Instant::now() + GONE_TIME;
@@ -62,4 +62,43 @@ fn a_device_that_is_dropped_goes_by_itself() {
         assert!(Instant::now() < end, "{} is still there", state.display());
         std::thread::sleep(POLL);
     }
+}
+
+/// A device that somebody had open without claiming it was told to go and stayed; asked again, it
+/// was said to be gone, and what it reads from was taken from under it.
+#[test]
+fn a_device_that_is_open_is_not_gone_however_often_it_is_asked() {
+    if !permitted() {
+        return;
+    }
+    let backing = tempfile::tempfile().unwrap();
+    backing.set_len(1 << 20).unwrap();
+    let mut device = LoopDevice::attach(&backing, 512).unwrap();
+    let user = File::open(device.path()).unwrap();
+    for _ in 0..2 {
+        let refused = device.detach_within(Duration::from_millis(300));
+        assert!(matches!(refused, Err(LoopError::InUse { .. })));
+        assert!(device.is_there());
+    }
+    drop(user);
+    device.detach().unwrap();
+    assert!(!device.is_there());
+}
+
+#[test]
+fn disks_of_one_name_have_different_sequence_numbers() {
+    if !permitted() || !Path::new("/sys/block/loop0/diskseq").exists() {
+        return;
+    }
+    let backing = tempfile::tempfile().unwrap();
+    backing.set_len(1 << 20).unwrap();
+    let mut known = Vec::new();
+    for _ in 0..3 {
+        let mut device = LoopDevice::attach(&backing, 512).unwrap();
+        assert_eq!(device.sequence, sequence(device.path()));
+        assert!(device.sequence.is_some() && !known.contains(&device.sequence));
+        known.push(device.sequence);
+        device.detach().unwrap();
+    }
+    assert_eq!(sequence(Path::new("/dev/null")), None);
 }

@@ -7,7 +7,7 @@
 //! | `mem_limit` | bytes (zram: not readable) | a size, 0 for no limit |
 //! | `mem_used_max` | bytes (zram: not readable) | 0 starts it again |
 //! | `compact` | | packs the pages, whatever the value |
-//! | `reset` | | forgets all pages; refused while clients are connected |
+//! | `reset` | | forgets all pages; refused while clients are connected, and to a device that is mounted or swapped to |
 
 use std::fmt;
 use std::str::FromStr;
@@ -110,7 +110,12 @@ impl Attribute {
             Self::MemLimit => subject.device.set_mem_limit(value.0),
             Self::MemUsedMax => subject.device.cache().reset_mem_used_max(),
             Self::Compact => drop(subject.device.cache().compact(u64::MAX)),
-            Self::Reset => return reset(subject),
+            Self::Reset => {
+                return subject.reset().map_err(|text| {
+                    let message = format!("reset: Device or resource busy ({text})");
+                    Failure::new(FailureKind::Busy, message)
+                });
+            }
             _ => {}
         }
         Ok(())
@@ -145,28 +150,6 @@ impl Attribute {
 
 fn invalid(attribute: Attribute, message: &str) -> Failure {
     Failure::new(FailureKind::Invalid, format!("{attribute}: {message}"))
-}
-
-/// Forgets all pages, unless somebody would miss them.
-fn reset(subject: &Subject) -> Result<(), Failure> {
-    let busy = |clients: usize, when: &str| {
-        let them = if clients == 1 { "client" } else { "clients" };
-        let message = format!(
-            "reset: Device or resource busy ({clients} {them} {when}); disconnect first (swapoff, umount)"
-        );
-        Failure::new(FailureKind::Busy, message)
-    };
-    match subject.clients() {
-        0 => subject.device.reset(),
-        clients => return Err(busy(clients, "connected")),
-    }
-    match subject.clients() {
-        0 => Ok(()),
-        clients => Err(busy(
-            clients,
-            "connected meanwhile, and may have lost what it wrote",
-        )),
-    }
 }
 
 /// `[lz4] zstd raw`: the one in use in brackets.
@@ -217,18 +200,43 @@ impl FromStr for Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::subject::{HeldUsers, Users};
     use super::*;
     use compcache_device::{BlockDevice, Config, Device};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    /// So many clients as it says.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Users for Counted {
+        fn clients(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn hold(&self) -> Result<Box<dyn HeldUsers + '_>, String> {
+            match Users::clients(self) {
+                MOUNTED => Err("/dev/x is in use".to_owned()),
+                _ => Ok(Box::new(Counted(Arc::clone(&self.0)))),
+            }
+        }
+    }
+
+    impl HeldUsers for Counted {
+        fn clients(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// As if a file system were mounted on it.
+    const MOUNTED: usize = usize::MAX;
+
     fn subject(clients: &Arc<AtomicUsize>) -> Subject {
-        let clients = Arc::clone(clients);
         Subject::new(
             "x".parse().unwrap(),
             &Arc::new(Device::new(Config::new(1 << 20)).unwrap()),
             vec![],
-            Box::new(move || clients.load(Ordering::Relaxed)),
+            Box::new(Counted(Arc::clone(clients))),
         )
     }
 
@@ -288,14 +296,18 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::Invalid, "{attribute} {value}");
         }
         subject.device.write(0, &[7; 4096]).unwrap();
-        clients.store(2, Ordering::Relaxed);
-        let failure = set(Attribute::Reset, "1").unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Busy);
-        assert!(
-            failure.message.contains("Device or resource busy"),
-            "{failure:?}"
-        );
-        assert_eq!(subject.status().orig_data_size, 4096);
+        for (users, part) in [
+            (2, "2 clients"),
+            (1, "1 client"),
+            (MOUNTED, "/dev/x is in use"),
+        ] {
+            clients.store(users, Ordering::Relaxed);
+            let failure = set(Attribute::Reset, "1").unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Busy);
+            let expected = format!("reset: Device or resource busy ({part}");
+            assert!(failure.message.starts_with(&expected), "{failure:?}");
+            assert_eq!(subject.status().orig_data_size, 4096);
+        }
         clients.store(0, Ordering::Relaxed);
         set(Attribute::Reset, "1").unwrap();
         assert_eq!(subject.status().orig_data_size, 0);

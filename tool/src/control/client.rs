@@ -9,10 +9,11 @@ use super::place::{self, Name};
 use super::protocol::{
     ANSWER_MAX, Answer, Empty, FailureKind, Outcome, Request, Status, VERSION, What, to_line,
 };
-use crate::output;
 
-/// How long a server may take: resetting and packing a full device are a matter of seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to say something.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// And to do something: resetting and packing a full device are a matter of seconds.
+const PATIENCE_SET: Duration = Duration::from_secs(60);
 
 /// A connection to a server.
 pub(crate) struct Client {
@@ -26,24 +27,12 @@ impl Client {
     /// # Errors
     /// One line: nobody listens, or only others may.
     pub(crate) fn connect(path: &Path) -> Result<Self, String> {
-        let failed = |error: std::io::Error| {
-            let place = path.display();
-            match error.kind() {
-                ErrorKind::NotFound => {
-                    format!("{place}: no such device; 'compcache ctl' lists the running ones")
-                }
-                ErrorKind::ConnectionRefused => {
-                    format!("{place}: its server was killed; start it again, or remove the file")
-                }
-                ErrorKind::PermissionDenied => {
-                    format!("{place}: permission denied; run as the user who started the server")
-                }
-                _ => format!("{place}: {error}"),
-            }
-        };
-        let stream = UnixStream::connect(path).map_err(failed)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+        Self::open(path).map_err(|error| refused(path, &error))
+    }
+
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let stream = place::connect(path, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream: BufReader::new(stream),
             path: path.to_owned(),
@@ -79,6 +68,8 @@ impl Client {
     /// See [`status`](Self::status).
     pub(crate) fn set(&mut self, attribute: &str, value: u64) -> Result<(), String> {
         let (set, value) = (attribute.to_owned(), value.to_string());
+        let patient = self.stream.get_ref().set_read_timeout(Some(PATIENCE_SET));
+        patient.map_err(|error| self.odd(&error.to_string()))?;
         self.ask(What::Set { set, value }).map(|_| ())
     }
 
@@ -116,6 +107,26 @@ impl Client {
     }
 }
 
+/// Why there is no connection.
+fn refused(path: &Path, error: &std::io::Error) -> String {
+    let place = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => {
+            format!("{place}: no such device; 'compcache ctl' lists the running ones")
+        }
+        ErrorKind::ConnectionRefused => {
+            format!("{place}: its server was killed; start it again, or remove the file")
+        }
+        ErrorKind::PermissionDenied => {
+            format!("{place}: permission denied; run as the user who started the server")
+        }
+        ErrorKind::WouldBlock => {
+            format!("{place}: its server does not answer, or has too many clients")
+        }
+        _ => format!("{place}: {error}"),
+    }
+}
+
 /// The socket of a device: its name, or a path with a slash in it.
 ///
 /// # Errors
@@ -131,30 +142,67 @@ pub(crate) fn find(device: &str) -> Result<PathBuf, String> {
     Ok(place::path_of(&dir, &name))
 }
 
-/// All devices that answer, with their connections; sockets of servers that were killed are passed
-/// over.
+/// Devices and their connections, and a note for each server that does not answer as it should.
+pub(crate) type Found = (Vec<(Status, Client)>, Vec<String>);
+
+/// All devices that answer; sockets of servers that were killed are passed over.
 ///
 /// # Errors
-/// A directory that may not be read. A server that answers nonsense is a note.
-pub(crate) fn devices() -> Result<Vec<(Status, Client)>, String> {
+/// A directory that may not be read.
+pub(crate) fn devices() -> Result<Found, String> {
     let Ok(dir) = place::directory() else {
         return Err(no_directory());
     };
-    let sockets = place::sockets(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-    let mut found = Vec::new();
+    devices_in(&dir)
+}
+
+fn devices_in(dir: &Path) -> Result<Found, String> {
+    let sockets = place::sockets(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let (mut found, mut notes) = (Vec::new(), Vec::new());
     for (_, path) in sockets {
-        // Stopped or killed since, or not a socket at all.
-        let Ok(mut client) = Client::connect(&path) else {
-            continue;
+        let mut client = match Client::open(&path) {
+            Ok(client) => client,
+            Err(error) => {
+                // Others have stopped or were killed since, or are no sockets at all.
+                if error.kind() == ErrorKind::WouldBlock {
+                    notes.push(refused(&path, &error));
+                }
+                continue;
+            }
         };
         match client.status() {
             Ok(status) => found.push((status, client)),
-            Err(text) => output::note(&text),
+            Err(text) => notes.push(text),
         }
     }
-    Ok(found)
+    Ok((found, notes))
 }
 
 fn no_directory() -> String {
     "XDG_RUNTIME_DIR is not set; run as root, or name the path of a control socket".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// Each of them kept the list of all others waiting for a minute.
+    #[test]
+    fn a_server_that_says_nothing_is_a_note() {
+        let dir = tempfile::tempdir().unwrap();
+        let _silent = UnixListener::bind(dir.path().join("silent.sock")).unwrap();
+        drop(UnixListener::bind(dir.path().join("killed.sock")).unwrap());
+        let started = std::time::Instant::now();
+        let (found, notes) = devices_in(dir.path()).unwrap();
+        assert!(found.is_empty());
+        let [note] = notes.as_slice() else {
+            panic!("{notes:?}")
+        };
+        assert!(
+            note.contains("silent.sock: the server does not answer"),
+            "{note}"
+        );
+        assert!(started.elapsed() < 2 * PATIENCE);
+    }
 }

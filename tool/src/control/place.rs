@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -19,7 +20,7 @@ use nix::sys::socket::{
 use super::Wanted;
 
 /// Where the sockets of root's servers are.
-const SYSTEM_DIR: &str = "/run/compcache";
+pub(crate) const SYSTEM_DIR: &str = "/run/compcache";
 /// The end of a socket's file name.
 const EXTENSION: &str = "sock";
 /// Names that are tried before giving up.
@@ -28,6 +29,9 @@ const NUMBERS: u32 = 1024;
 const NAME_MAX: usize = 64;
 /// Clients that wait to be accepted.
 const BACKLOG: i32 = 16;
+/// A server has the lock for some milliseconds.
+const LOCK_TIME: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
 
 /// The name of a device: a part of a file's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +87,8 @@ pub(crate) enum PlaceError {
     NotASocket(PathBuf),
     /// All numbers are taken.
     NoNumber(PathBuf),
+    /// Somebody has locked the directory, for longer than a server needs.
+    Locked(PathBuf),
     /// The system refused.
     System(PathBuf, io::Error),
 }
@@ -107,6 +113,12 @@ impl fmt::Display for PlaceError {
             Self::NoNumber(dir) => write!(
                 f,
                 "{}: {NUMBERS} servers have names there; choose one with --name",
+                dir.display()
+            ),
+            Self::Locked(dir) => write!(
+                f,
+                "{}: another program has locked this directory ('lslocks' names it); \
+                 choose another with --control PATH, or say --control none",
                 dir.display()
             ),
             Self::System(path, error) => write!(
@@ -253,19 +265,50 @@ impl Drop for Place {
     }
 }
 
-fn make_directory(dir: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o755).create(dir) {
+/// A directory for sockets, whatever the process's umask. Others may go through it to a socket that
+/// was opened for them, and no more: who can open a directory can lock it, and keep servers from
+/// starting for as long as they like.
+pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o711).create(dir) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Held while a name is claimed, so that two servers that start at once do not take the same. The
-/// directory itself is locked: no file is left in it.
+/// directory itself is locked: no file is left in it. Others may lock it as well, so waiting for it
+/// has an end.
 fn lock(dir: &Path) -> Result<Flock<File>, PlaceError> {
     let failed = |error: io::Error| PlaceError::System(dir.to_owned(), error);
-    let file = File::open(dir).map_err(failed)?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| failed(error.into()))
+    let mut file = File::open(dir).map_err(failed)?;
+    let end = Instant::now() + LOCK_TIME;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, Errno::EWOULDBLOCK)) if Instant::now() < end => file,
+            Err((_, Errno::EWOULDBLOCK)) => return Err(PlaceError::Locked(dir.to_owned())),
+            Err((_, error)) => return Err(failed(error.into())),
+        };
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Connects to a socket, and waits for a place in its queue no longer than `time`:
+/// [`ErrorKind::WouldBlock`] then. `UnixStream::connect` waits for ever.
+pub(crate) fn connect(path: &Path, time: Duration) -> io::Result<UnixStream> {
+    let address = UnixAddr::new(path)?;
+    let flags = match time.is_zero() {
+        true => SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        false => SockFlag::SOCK_CLOEXEC,
+    };
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let stream = UnixStream::from(socket);
+    // The time limit of sending is that of connecting as well (unix(7)). Zero would be none.
+    if !time.is_zero() {
+        stream.set_write_timeout(Some(time))?;
+    }
+    nix::sys::socket::connect(stream.as_raw_fd(), &address)?;
+    Ok(stream)
 }
 
 /// Removes the socket of a server that was killed: nobody answers there.
@@ -277,8 +320,8 @@ fn remove_stale(path: &Path) -> Result<(), PlaceError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) => {
+    match connect(path, Duration::ZERO) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(|error| PlaceError::System(path.to_owned(), error))
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -290,98 +333,4 @@ fn remove_stale(path: &Path) -> Result<(), PlaceError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_parts_of_file_names() {
-        for name in ["compcache0", "a", "web-1_x.y", &"n".repeat(64)] {
-            assert_eq!(name.parse::<Name>().unwrap().as_str(), name);
-        }
-        for name in [
-            "",
-            "a/b",
-            "..",
-            ".hidden",
-            "-x",
-            "a b",
-            "é",
-            "a\n",
-            &"n".repeat(65),
-        ] {
-            assert!(name.parse::<Name>().is_err(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.sock");
-        let (name, place, listener) = Place::claim(None, Some(&path)).unwrap();
-        assert_eq!(name.as_str(), "x");
-        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
-        let error = Place::claim(None, Some(&path)).unwrap_err();
-        assert!(matches!(error, PlaceError::InUse(_)), "{error}");
-        // Killed: nobody removes the file.
-        std::mem::forget(place);
-        drop(listener);
-        assert!(path.exists());
-        let (_, place, _listener) = Place::claim(None, Some(&path)).unwrap();
-        // Somebody else's file under the same name stays.
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "x").unwrap();
-        drop(place);
-        assert!(path.exists());
-        let error = Place::claim(None, Some(&path)).unwrap_err();
-        assert!(matches!(error, PlaceError::NotASocket(_)), "{error}");
-        fs::remove_file(&path).unwrap();
-        drop(Place::claim(None, Some(&path)).unwrap());
-        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
-    }
-
-    #[test]
-    fn names_are_the_next_free_number() {
-        let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path().join("compcache");
-        let claim = |name: Option<&Name>| Place::claim_in(&dir, name).unwrap();
-        let first = claim(None);
-        let (second, place, listener) = claim(None);
-        assert_eq!(
-            (first.0.as_str(), second.as_str()),
-            ("compcache0", "compcache1")
-        );
-        let third = claim(None);
-        // One that was killed is free, one that stopped is too.
-        std::mem::forget(place);
-        drop(listener);
-        assert_eq!(claim(None).0.as_str(), "compcache1");
-        drop(first);
-        assert_eq!(claim(None).0.as_str(), "compcache0");
-        let web: Name = "web".parse().unwrap();
-        let named = claim(Some(&web));
-        assert_eq!(named.1.path, dir.join("web.sock"));
-        let taken = Place::claim_in(&dir, Some(&web)).unwrap_err();
-        assert!(matches!(taken, PlaceError::InUse(_)), "{taken}");
-        assert_eq!(dir.metadata().unwrap().mode() & 0o777, 0o755);
-        drop((third, named));
-    }
-
-    #[test]
-    fn sockets_are_listed_by_number() {
-        let dir = tempfile::tempdir().unwrap();
-        for file in [
-            "compcache10.sock",
-            "compcache2.sock",
-            "a.sock",
-            "x.lock",
-            ".sock",
-            ".y.sock",
-        ] {
-            fs::write(dir.path().join(file), "").unwrap();
-        }
-        let names = sockets(dir.path()).unwrap();
-        let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["a", "compcache2", "compcache10"]);
-        assert_eq!(sockets(&dir.path().join("none")).unwrap(), []);
-    }
-}
+mod tests;

@@ -8,8 +8,23 @@ use compcache_device::{AnyCodec, BlockDevice, Device, Kind, Latency, Stat};
 use super::place::Name;
 use super::protocol::{Requests, Status};
 
-/// How many clients use the device now.
-pub(crate) type Clients = Box<dyn Fn() -> usize + Send + Sync>;
+/// Who uses a device.
+pub(crate) trait Users: Send + Sync {
+    /// How many use it now.
+    fn clients(&self) -> usize;
+
+    /// Keeps others from beginning to use it as a whole (mount, swapon) while the answer lives.
+    ///
+    /// # Errors
+    /// What does so already, and what to do, in one line.
+    fn hold(&self) -> Result<Box<dyn HeldUsers + '_>, String>;
+}
+
+/// Those who are left: clients that come and go.
+pub(crate) trait HeldUsers {
+    /// How many there are now. Waits for no request to the device.
+    fn clients(&self) -> usize;
+}
 
 /// A served device, and what only its server knows about it.
 pub(crate) struct Subject {
@@ -17,7 +32,7 @@ pub(crate) struct Subject {
     pub(crate) device: Arc<Device>,
     pub(crate) codec: AnyCodec,
     places: Vec<String>,
-    clients: Clients,
+    users: Box<dyn Users>,
     started: Instant,
 }
 
@@ -26,20 +41,31 @@ impl Subject {
         name: Name,
         device: &Arc<Device>,
         places: Vec<String>,
-        clients: Clients,
+        users: Box<dyn Users>,
     ) -> Self {
         Self {
             name,
             device: Arc::clone(device),
             codec: *device.cache().codec(),
             places,
-            clients,
+            users,
             started: Instant::now(),
         }
     }
 
-    pub(crate) fn clients(&self) -> usize {
-        (self.clients)()
+    /// Forgets all pages and clears the statistics, unless somebody would miss them.
+    ///
+    /// # Errors
+    /// Who would.
+    pub(crate) fn reset(&self) -> Result<(), String> {
+        let users = self.users.hold()?;
+        self.device.reset_unless(|| match users.clients() {
+            0 => Ok(()),
+            1 => Err("1 client connected; disconnect it first".to_owned()),
+            clients => Err(format!(
+                "{clients} clients connected; disconnect them first"
+            )),
+        })
     }
 
     /// Pages that can be compressed at once.
@@ -64,7 +90,7 @@ impl Subject {
             algorithm: self.codec.to_string(),
             streams: self.streams() as u64,
             places: self.places.clone(),
-            clients: self.clients() as u64,
+            clients: self.users.clients() as u64,
             uptime_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
             orig_data_size: mm.orig_data_size,
             compr_data_size: mm.compr_data_size,

@@ -1,10 +1,11 @@
 //! [`Frontend`]: a way to reach the device.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use compcache_device::Device;
 
-/// A way to reach the device: made from the command line, then started, and stopped once.
+/// A way to reach the device: made from the command line, then started, and stopped.
 ///
 /// Whatever it sets up outside this process (sockets, devices, mounts) is gone after
 /// [`stop`](Self::stop), and also if it is dropped without.
@@ -27,10 +28,19 @@ pub(crate) trait Frontend: Send {
         None
     }
 
+    /// Keeps others from beginning to use it as a whole (mount, swapon) while the answer lives.
+    ///
+    /// # Errors
+    /// As [`in_use`](Self::in_use).
+    fn hold(&self) -> Result<Option<OwnedFd>, String> {
+        self.in_use().map_or(Ok(None), Err)
+    }
+
     /// Stops to serve. Requests that were taken are answered.
     ///
     /// # Errors
-    /// One line that says what is left, and how to remove it.
+    /// One line that says what is in the way, and what to do: it is still served, and this can be
+    /// tried again.
     fn stop(&mut self) -> Result<(), String>;
 }
 
@@ -68,27 +78,46 @@ impl Running {
         self.0.iter().find_map(|frontend| frontend.in_use())
     }
 
-    /// Stops all, also where one fails.
+    /// Keeps others from beginning to use any of them as a whole.
     ///
     /// # Errors
-    /// All failures, in one line.
-    pub(crate) fn stop(mut self) -> Result<(), String> {
-        let mut failures = Vec::new();
+    /// What uses the first of them.
+    pub(crate) fn hold(&self) -> Result<Vec<OwnedFd>, String> {
+        let held = self
+            .0
+            .iter()
+            .filter_map(|frontend| frontend.hold().transpose());
+        held.collect()
+    }
+
+    /// Stops one after the other, up to the first that cannot be stopped.
+    ///
+    /// # Errors
+    /// That front end's own. It and those started before it are still served.
+    pub(crate) fn stop(&mut self) -> Result<(), String> {
         while let Some(mut frontend) = self.0.pop() {
-            failures.extend(frontend.stop().err());
+            if let Err(text) = frontend.stop() {
+                self.0.push(frontend);
+                return Err(text);
+            }
         }
-        match failures.is_empty() {
-            true => Ok(()),
-            false => Err(failures.join("; ")),
-        }
+        Ok(())
     }
 }
 
-/// What to do about a block device that somebody has for himself, if somebody has.
+/// Claims a block device.
+///
+/// # Errors
+/// What to do about it where somebody has it for himself.
 #[cfg(any(feature = "fuse", feature = "ublk"))]
-pub(crate) fn claimed(device: &std::path::Path) -> Option<String> {
-    compcache_sys::loops::is_claimed(device).then(|| {
-        let device = device.display();
-        format!("{device} is in use; run 'swapoff {device}' or unmount it, then stop again")
-    })
+pub(crate) fn claim(device: &std::path::Path) -> Result<Option<OwnedFd>, String> {
+    match compcache_sys::loops::claim(device) {
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+            let device = device.display();
+            Err(format!(
+                "{device} is in use; run 'swapoff {device}' or unmount it, then try again"
+            ))
+        }
+        claimed => Ok(claimed.ok()),
+    }
 }

@@ -1,5 +1,6 @@
 //! The FUSE file, and the loop device over it, as a front end.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use compcache_device::{BlockDevice, Device, SECTOR_SIZE};
 use compcache_fuse::{Config, FILE_NAME, Place, Server, clear_stale};
 use compcache_sys::loops::LoopDevice;
 
-use super::frontend::{Frontend, claimed};
+use super::frontend::{Frontend, claim};
 use crate::cli::ServeArgs;
 use crate::output;
 
@@ -57,14 +58,19 @@ impl Frontend for Fuse {
     }
 
     fn clients(&self) -> usize {
-        // Nobody counts who has the file open.
-        0
+        self.server.as_ref().map_or(0, Server::users)
     }
 
     fn in_use(&self) -> Option<String> {
-        let device = self.server.as_ref().and_then(Server::loop_device)?;
-        let path = LoopDevice::path(device);
-        claimed(path)
+        self.hold().err()
+    }
+
+    fn hold(&self) -> Result<Option<OwnedFd>, String> {
+        // Who has the file open is seen when it is unmounted.
+        match self.server.as_ref().and_then(Server::loop_device) {
+            Some(device) => claim(LoopDevice::path(device)),
+            None => Ok(None),
+        }
     }
 
     fn stop(&mut self) -> Result<(), String> {
@@ -73,7 +79,9 @@ impl Frontend for Fuse {
         };
         server.stop().map_err(|error| {
             let directory = self.directory.display();
-            format!("{error}; close what uses it, then run 'umount {directory}'")
+            format!(
+                "{error}; close what uses it ('fuser -vm {directory}' names it), then try again"
+            )
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What a server that holds other processes' memory asks of the system.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -51,6 +51,13 @@ impl StopSignals {
             },
             Err(error) => Err(format!("cannot wait for signals: {error}")),
         }
+    }
+}
+
+impl AsFd for StopSignals {
+    /// Readable when there is one.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

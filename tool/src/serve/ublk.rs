@@ -1,11 +1,12 @@
 //! ublk as a front end.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use compcache_device::{BlockDevice, Device, SECTOR_SIZE};
 use compcache_ublk::{Config, Server};
 
-use super::frontend::{Frontend, claimed};
+use super::frontend::{Frontend, claim};
 use crate::cli::ServeArgs;
 
 pub(crate) struct Ublk {
@@ -48,8 +49,14 @@ impl Frontend for Ublk {
     }
 
     fn in_use(&self) -> Option<String> {
-        let path = self.server.as_ref()?.path();
-        claimed(path)
+        self.hold().err()
+    }
+
+    fn hold(&self) -> Result<Option<OwnedFd>, String> {
+        match &self.server {
+            Some(server) => claim(server.path()),
+            None => Ok(None),
+        }
     }
 
     fn stop(&mut self) -> Result<(), String> {

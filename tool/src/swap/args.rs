@@ -9,6 +9,7 @@ use super::via::Choice;
 use crate::cli::Mlock;
 use crate::config::{ConfigArgs, Section};
 use crate::control::ControlArgs;
+use crate::daemon::DaemonArgs;
 use crate::units::parse_size;
 
 /// The priority where none is said: that of zram-generator.
@@ -25,6 +26,7 @@ Examples:
   compcache swap --size 4G --dry-run           what would be done, and by which way
   compcache swap --size 4G                     swap, with priority 100
   compcache swap --size 8G --codec zstd --mem-limit 2G --priority 50
+  compcache swap --size 4G --daemon --pid-file /run/swap.pid
   compcache swap --config /etc/systemd/zram-generator.conf
   swapon --show                                what the kernel makes of it")]
 pub(crate) struct SwapArgs {
@@ -57,6 +59,8 @@ pub(crate) struct SwapArgs {
     /// Tell systemd when swap is on (Type=notify)
     #[arg(long)]
     pub(crate) notify: bool,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
     #[command(flatten)]
     pub(crate) control: ControlArgs,
 }

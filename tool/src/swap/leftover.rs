@@ -5,6 +5,7 @@
 //! ```text
 //!   started 123456          clock ticks after boot: tells a process from a later one of its number
 //!   device /dev/loop0
+//!   sequence 15             tells the disk from a later one of its name (Linux 5.15)
 //! ```
 //!
 //! What is left after SIGKILL is the record and the swap area, and with ublk the device: idle loop
@@ -12,19 +13,19 @@
 //! SIGBUS.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use compcache_sys::swap;
+use compcache_sys::{loops, swap};
 use procfs::process::Process;
 
 use super::off;
 use super::via::Attached;
+use crate::control::{SYSTEM_DIR as DIRECTORY, make_directory};
 use crate::output;
 use crate::units;
 
-const DIRECTORY: &str = "/run/compcache";
 const PREFIX: &str = "swap-";
 /// A record is two short lines.
 const RECORD_BYTES_MAX: u64 = 4096;
@@ -46,8 +47,11 @@ impl Record {
             let _ = writeln!(text, "started {started}");
         }
         let _ = writeln!(text, "device {}", attached.path().display());
-        fs::create_dir_all(DIRECTORY)
-            .and_then(|()| fs::write(&path, text))
+        if let Some(sequence) = loops::sequence(attached.path()) {
+            let _ = writeln!(text, "sequence {sequence}");
+        }
+        make_directory(Path::new(DIRECTORY))
+            .and_then(|()| create(&path, &text))
             .map_err(|error| format!("{}: {error}; swap needs /run", path.display()))?;
         Ok(Self(path))
     }
@@ -55,6 +59,16 @@ impl Record {
     pub(super) fn remove(self) {
         let _ = fs::remove_file(self.0);
     }
+}
+
+/// A new file, whatever was there: no link is followed.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::create_new(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// When a process began; none if there is no such process.
@@ -71,6 +85,16 @@ fn started(pid: i32) -> Option<u64> {
 struct Leftover {
     record: PathBuf,
     device: PathBuf,
+    /// Of the disk that was the server's; none where the kernel has none.
+    sequence: Option<u64>,
+}
+
+impl Leftover {
+    /// Whether the disk of that name still is the server's. The name may be another's by now, who
+    /// swaps to it as well.
+    fn is_there(&self) -> bool {
+        self.sequence.is_none() || self.sequence == loops::sequence(&self.device)
+    }
 }
 
 fn leftovers() -> Vec<Leftover> {
@@ -96,6 +120,7 @@ fn leftover(record: &Path) -> Option<Leftover> {
     (!is_alive).then(|| Leftover {
         record: record.to_owned(),
         device: PathBuf::from(field("device").unwrap_or_default()),
+        sequence: field("sequence").and_then(|value| value.parse().ok()),
     })
 }
 
@@ -103,6 +128,7 @@ fn leftover(record: &Path) -> Option<Leftover> {
 pub(super) fn describe() -> Vec<String> {
     let leftovers = leftovers().into_iter();
     leftovers
+        .filter(Leftover::is_there)
         .map(|left| {
             format!(
                 "remove what a killed server left on {}",
@@ -124,6 +150,19 @@ pub(super) fn clear() -> Result<(), String> {
 }
 
 fn clear_one(left: &Leftover) -> Result<(), String> {
+    if left.is_there() {
+        take_away(left)?;
+    }
+    match fs::remove_file(&left.record) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}; remove it", left.record.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Swap on a device of a killed server, and the device.
+fn take_away(left: &Leftover) -> Result<(), String> {
     let device = left.device.display();
     let area = swap::area_on(&left.device).map_err(|error| error.to_string())?;
     #[cfg(feature = "ublk")]
@@ -148,10 +187,8 @@ fn clear_one(left: &Leftover) -> Result<(), String> {
             .stop()
             .map_err(|error| format!("{error}; run 'swapoff {device}', then try again"))?;
     }
-    match fs::remove_file(&left.record) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(format!("{}: {error}; remove it", left.record.display()))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

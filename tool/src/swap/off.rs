@@ -104,5 +104,8 @@ pub(crate) fn run_swapoff(path: &Path) -> Result<(), String> {
     // A signal that is for the server would interrupt it.
     let _signals = StopSignals::block()?;
     machine::set_oom_score_adj(1000);
+    // The server's priority, and with it half of the kernel's reserve of memory, are for answering
+    // what this asks for.
+    let _ = compcache_sys::priority::as_others();
     swap::off(path).map_err(|error| error.to_string())
 }

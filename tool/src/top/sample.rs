@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::control::{Client, Requests, Status, devices, find};
+use crate::output;
 
 /// Devices that are watched.
 pub(crate) struct Samples {
@@ -30,7 +31,9 @@ impl Samples {
             found.push((client.status()?, client));
         }
         if names.is_empty() {
-            found = devices()?;
+            let notes;
+            (found, notes) = devices()?;
+            notes.iter().for_each(|note| output::note(note));
         }
         if found.is_empty() {
             return Err("no device is running; start one with 'compcache serve'".to_owned());
@@ -58,7 +61,9 @@ impl Samples {
     pub(crate) fn take(&mut self) -> Result<(), String> {
         self.devices.retain_mut(Device::take);
         if self.all {
-            for (status, client) in devices()? {
+            // Notes have no place on the screen.
+            let (found, _) = devices()?;
+            for (status, client) in found {
                 if self
                     .devices
                     .iter()

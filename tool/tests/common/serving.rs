@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::common::compcache;
 
@@ -180,4 +181,45 @@ pub(crate) fn mixed_file(path: &Path, len: usize) -> Vec<u8> {
     bytes.truncate(len);
     std::fs::write(path, &bytes).unwrap();
     bytes
+}
+
+/// Runs fio with these options; it must not report a single error.
+pub(crate) fn fio(dir: &Path, options: &[&str]) -> Value {
+    let output = dir.join("fio.json").display().to_string();
+    let file = format!("--output={output}");
+    let fixed = ["--output-format=json", &file, "--group_reporting"];
+    client("fio", &[&fixed, options].concat());
+    let document = std::fs::read_to_string(&output).unwrap();
+    let document: Value = serde_json::from_str(&document[document.find('{').unwrap()..]).unwrap();
+    assert_eq!(document["jobs"][0]["error"], 0);
+    document
+}
+
+/// Four jobs, 32 requests at once each, from a sector to 1 MiB, at a place of 128 MiB and more: all
+/// that is written is read back and compared. Then once more, each block discarded before.
+pub(crate) fn fio_verifies_mixed_sizes(dir: &Path, place: &[&str]) {
+    for (kind, trims) in [("--rw=randwrite", false), ("--rw=randtrimwrite", true)] {
+        let options = [
+            "--name=mixed",
+            kind,
+            "--bssplit=512/25:1536/10:4k/35:20k/15:256k/10:1m/5",
+            "--blockalign=512",
+            "--iodepth=32",
+            "--numjobs=4",
+            // Each job has its own quarter: verifying somebody else's writes would find them.
+            "--size=32M",
+            "--offset_increment=32M",
+            "--verify=crc32c",
+            "--do_verify=1",
+            "--verify_fatal=1",
+            "--verify_state_save=0",
+            "--buffer_compress_percentage=50",
+            "--randrepeat=1",
+        ];
+        let done = fio(dir, &[place, &options].concat());
+        let count = |what: &str| done["jobs"][0][what]["total_ios"].as_u64().unwrap();
+        assert!(count("write") > 1000, "{kind}");
+        assert_eq!(count("read"), count("write"), "{kind}");
+        assert_eq!(count("trim") > 1000, trims, "{kind}");
+    }
 }
