@@ -170,6 +170,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
             generation,
             cell,
             record,
+            ..
         } = vacancy;
         arena.space.set_used(frames, offset, index);
         let object = Object {
@@ -178,7 +179,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
             tag: generation,
         };
         entry::set_locked(cell, Word::object(object));
-        record.add_live::<S>();
+        record.add_live();
         arena.objects += 1;
         arena.payload += u64::from(size);
         Ok((cell, index, object))

@@ -170,20 +170,6 @@ impl Space {
         self.alloc_grown(frames, granules, owner)
     }
 
-    #[cold]
-    fn alloc_grown<S: PageSource>(
-        &mut self,
-        frames: Frames<'_, S>,
-        granules: u32,
-        owner: u32,
-    ) -> Result<u32, SpaceError> {
-        let (start, len) = self.grow(frames, granules)?;
-        let at = self.at(frames, start);
-        self.occupy(frames, at, len, granules, owner);
-        self.set_prev_free(frames, start + len, len > granules);
-        Ok(start)
-    }
-
     /// Makes a listed free block the block of an object.
     pub(crate) fn place<S: PageSource>(
         &mut self,
@@ -235,30 +221,26 @@ impl Space {
             self.unlink_at(frames, from, len);
         }
         let next_is_hole = to % page_len == 0 && !self.is_backed(frames, to / page_len);
-        let mut follower_knows = false;
         if !next_is_hole {
             let next = self.beside(frames, from, to);
             self.touch();
             let word = next.get::<S>();
             if word & FREE != 0 {
                 // What follows a block that was free knows that already.
-                follower_knows = true;
                 let len = word >> NUMBER_SHIFT;
                 self.unlink_at(frames, next, len);
                 to += len;
             } else {
                 next.set::<S>(word | PREV_FREE);
-                follower_knows = true;
             }
         }
         self.forget_positions(from.offset, to);
         if from.offset.div_ceil(page_len) < to / page_len {
-            self.make_free(frames, from.offset, to);
-        } else {
-            self.link_at(frames, from, to - from.offset);
-            if !follower_knows {
-                self.set_prev_free(frames, to, true);
-            }
+            return self.free_pages(frames, from, to);
+        }
+        self.link_at(frames, from, to - from.offset);
+        if next_is_hole {
+            self.set_tail_free(frames, to / page_len - 1, true);
         }
     }
 
@@ -293,27 +275,41 @@ impl Space {
     /// back to the source, the rest becomes free blocks. Every page in it has a frame.
     pub(crate) fn make_free<S: PageSource>(&mut self, frames: Frames<'_, S>, from: u32, to: u32) {
         let page = Self::page_granules::<S>();
-        let (first, last) = (from.div_ceil(page), to / page);
-        if first >= last {
-            if from < to {
-                self.link(frames, from, to - from);
-                self.set_prev_free(frames, to, true);
-            }
+        if from >= to {
             return;
         }
+        let at = self.at(frames, from);
+        if from.div_ceil(page) < to / page {
+            if !to.is_multiple_of(page) {
+                self.set_prev_free(frames, to, true);
+            }
+            return self.free_pages(frames, at, to);
+        }
+        self.link_at(frames, at, to - from);
+        self.set_prev_free(frames, to, true);
+    }
+
+    /// The same where the range holds a whole page, and a block that follows it inside a page
+    /// knows already that what is before it is free.
+    fn free_pages<S: PageSource>(&mut self, frames: Frames<'_, S>, from: At, to: u32) {
+        let page = Self::page_granules::<S>();
+        let (first, last) = (from.offset.div_ceil(page), to / page);
         if last * page < to {
             self.link(frames, last * page, to - last * page);
-            self.set_prev_free(frames, to, true);
         } else {
             self.set_prev_free(frames, to, false);
         }
-        if from < first * page {
-            self.link(frames, from, first * page - from);
+        let front = first * page - from.offset;
+        if front > 0 {
+            self.link_at(frames, from, front);
         }
         if first > 0 {
-            self.set_tail_free(frames, first - 1, from < first * page);
+            self.set_tail_free(frames, first - 1, front > 0);
         }
-        for number in (first..last).rev() {
+        // From the last one on: at the end of the space no hole is made.
+        let mut number = last;
+        while number > first {
+            number -= 1;
             self.unback(frames, number);
         }
     }

@@ -72,6 +72,7 @@ impl<'a> FrameMap<'a> {
     }
 
     /// Whether the frame is taken; also true past the end.
+    #[inline]
     pub(crate) fn is_taken(&self, frame: usize) -> bool {
         frame >= self.frames || self.words[frame / 64] >> (frame % 64) & 1 != 0
     }
@@ -88,38 +89,58 @@ impl<'a> FrameMap<'a> {
     }
 
     /// Marks a free frame as taken; false if it was not free.
+    #[inline]
     pub(crate) fn set_taken(&mut self, frame: usize) -> bool {
-        if self.is_taken(frame) {
+        if frame >= self.frames {
             return false;
         }
-        let mut index = frame;
-        for level in 0..self.levels {
-            let word = &mut self.words[self.level_start[level] + index / 64];
-            *word |= 1 << (index % 64);
-            if *word != u64::MAX {
-                break;
-            }
-            index /= 64;
+        let (word, bit) = (&mut self.words[frame / 64], 1 << (frame % 64));
+        if *word & bit != 0 {
+            return false;
+        }
+        *word |= bit;
+        if *word == u64::MAX {
+            self.set_full(frame / 64, true);
         }
         true
     }
 
     /// Marks a taken frame as free; false if it was not taken.
+    #[inline]
     pub(crate) fn set_free(&mut self, frame: usize) -> bool {
-        if frame >= self.frames || !self.is_taken(frame) {
+        if frame >= self.frames {
             return false;
         }
-        let mut index = frame;
-        for level in 0..self.levels {
+        let (word, bit) = (&mut self.words[frame / 64], 1 << (frame % 64));
+        let was = *word;
+        if was & bit == 0 {
+            return false;
+        }
+        *word = was & !bit;
+        if was == u64::MAX {
+            self.set_full(frame / 64, false);
+        }
+        true
+    }
+
+    /// Word `index` of level 0 became full, or is full no longer: its bit, and the bits above as
+    /// far as that changes them.
+    #[cold]
+    fn set_full(&mut self, mut index: usize, full: bool) {
+        for level in 1..self.levels {
             let word = &mut self.words[self.level_start[level] + index / 64];
             let was_full = *word == u64::MAX;
-            *word &= !(1 << (index % 64));
-            if !was_full {
-                break;
+            let bit = 1 << (index % 64);
+            if full {
+                *word |= bit;
+            } else {
+                *word &= !bit;
+            }
+            if was_full == (*word == u64::MAX) {
+                return;
             }
             index /= 64;
         }
-        true
     }
 }
 

@@ -163,6 +163,7 @@ impl<const PAGE: usize> Shared<PAGE> {
     }
 
     /// The range of a frame, and the frame's place in it.
+    #[inline]
     fn area(&self, frame: FrameId) -> Option<(&Area<PAGE>, usize)> {
         match frame.number().checked_sub(self.windows_from) {
             None => Some((&self.ordinary, frame.number() as usize)),
@@ -236,10 +237,11 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
             return Err(OutOfPages);
         }
         let taken = match wanted {
-            Some(frame) if frame.number() >= shared.windows_from => match shared.area(frame) {
-                Some((area, place)) => area.take_exactly(place).map(|(_, ask)| (frame, ask)),
-                None => Err(OutOfPages),
-            },
+            Some(frame) if frame.number() >= shared.windows_from => shared
+                .area(frame)
+                .ok_or(OutOfPages)
+                .and_then(|(area, place)| area.take_exactly(place))
+                .map(|ask| (frame, ask)),
             wish => shared
                 .ordinary
                 .take_any(wish.map(|frame| frame.number() as usize))

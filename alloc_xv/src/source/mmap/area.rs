@@ -87,8 +87,9 @@ impl<const PAGE: usize> Area<PAGE> {
         Ok((frame, self.back_taken(&mut guard, frame)))
     }
 
-    /// Takes this frame, or none.
-    pub(super) fn take_exactly(&self, frame: usize) -> Result<(usize, bool), OutOfPages> {
+    /// Takes this frame, or none. The second value: it is time for the helper.
+    #[inline]
+    pub(super) fn take_exactly(&self, frame: usize) -> Result<bool, OutOfPages> {
         let mut guard = self.state();
         if !guard.taken_map.set_taken(frame) {
             return Err(OutOfPages);
@@ -97,7 +98,7 @@ impl<const PAGE: usize> Area<PAGE> {
             // Frames that are passed over are not backed.
             guard.populated = guard.populated.max(frame);
         }
-        Ok((frame, self.back_taken(&mut guard, frame)))
+        Ok(self.back_taken(&mut guard, frame))
     }
 
     /// Backs a frame that was just taken, if it is not; true if it is time for the helper.
@@ -111,12 +112,15 @@ impl<const PAGE: usize> Area<PAGE> {
             return false;
         }
         state.fresh = frame + 1;
-        let ask = !state.asked && self.runs_short(state);
-        state.asked |= ask;
-        ask
+        if state.asked || !self.runs_short(state) {
+            return false;
+        }
+        state.asked = true;
+        true
     }
 
     /// Takes a frame back.
+    #[inline]
     pub(super) fn give_back(&self, frame: usize) {
         let mut guard = self.state();
         let state = &mut *guard;
@@ -164,12 +168,14 @@ impl<const PAGE: usize> Area<PAGE> {
         (self.state().fresh / 8).next_multiple_of(os_page_size())
     }
 
+    #[inline]
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Every update leaves the state whole, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Backs the next fresh frames, up to and including `frame`.
+    #[cold]
     fn populate(&self, state: &mut State, frame: usize) {
         while state.populated <= frame {
             let start = state.populated;
@@ -265,6 +271,7 @@ impl<const PAGE: usize> Area<PAGE> {
     }
 
     /// Returns to the system what is free but may be resident.
+    #[cold]
     fn flush(&self, state: &mut State) {
         let len = core::mem::take(&mut state.stash_len);
         let mut stash = state.stash;
@@ -307,14 +314,15 @@ impl<const PAGE: usize> Area<PAGE> {
         }
     }
 
+    #[inline]
     fn grows_in_chunks(&self, state: &State) -> bool {
         self.in_chunks && state.taken * PAGE >= CHUNKS_FROM_BYTES
     }
 
     /// Whether less than a chunk is backed ahead of a range that grows in chunks.
+    #[inline]
     fn runs_short(&self, state: &State) -> bool {
-        self.grows_in_chunks(state)
-            && state.populated.saturating_sub(state.fresh) * PAGE < CHUNK_BYTES
+        state.fresh + CHUNK_BYTES / PAGE > state.populated && self.grows_in_chunks(state)
     }
 }
 
