@@ -109,6 +109,46 @@ impl<'s, S: PageSource> Frames<'s, S> {
         }
     }
 
+    /// Takes up to `count` frames of a window from `first` on, within the limit; returns how many,
+    /// at least one.
+    pub(crate) fn take_run(&self, first: FrameId, count: u32) -> Result<u32, TakeError> {
+        let account = self.account;
+        let now = account.used.fetch_add(count as usize, Relaxed) + count as usize;
+        let wanted = count.saturating_sub(now.saturating_sub(account.limit()).min(1 << 30) as u32);
+        let got = match wanted {
+            0 => 0,
+            _ => self.source.take_run(first, wanted),
+        };
+        if got < count {
+            account.used.fetch_sub((count - got) as usize, Relaxed);
+        }
+        let now = now - (count - got) as usize;
+        if got == 0 {
+            return Err(match wanted {
+                0 => TakeError::Limit,
+                _ => TakeError::OutOfPages,
+            });
+        }
+        if now > account.used_max.load(Relaxed) {
+            account.used_max.fetch_max(now, Relaxed);
+        }
+        Ok(got)
+    }
+
+    /// Gives back `count` frames of a window from `first` on. The caller has removed them from
+    /// every table.
+    pub(crate) fn give_back_run(&self, first: FrameId, count: u32) {
+        // SAFETY: as in `give_back`, for each of them.
+        unsafe { self.source.give_back_run(first, count) };
+        self.account.used.fetch_sub(count as usize, Relaxed);
+    }
+
+    /// Whether `frames` more may be taken by the limit.
+    #[inline]
+    pub(crate) fn has_room(&self, frames: usize) -> bool {
+        self.account.used().saturating_add(frames) <= self.account.limit()
+    }
+
     /// Clears a frame that was just taken.
     pub(crate) fn zero(&self, frame: FrameId) {
         // SAFETY: taken by the caller, so PAGE_SIZE bytes that are ours alone; nothing refers
@@ -378,12 +418,27 @@ impl Window {
         frames.take(FrameId::new(self.first + page))
     }
 
-    #[cold]
-    fn open<S: PageSource>(
+    /// The frame with number `page` of an open window.
+    #[inline]
+    pub(crate) fn frame(&self, page: u32) -> FrameId {
+        FrameId::from_number(self.first + page)
+    }
+
+    /// Takes up to `count` frames from number `page` on; returns how many, at least one.
+    pub(crate) fn take_run<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
         pages: u32,
-    ) -> Result<(), TakeError> {
+        (page, count): (u32, u32),
+    ) -> Result<u32, TakeError> {
+        if !self.is_open() {
+            self.open(frames, pages)?;
+        }
+        frames.take_run(self.frame(page), count)
+    }
+
+    #[cold]
+    fn open<S: PageSource>(&mut self, frames: Frames<'_, S>, pages: u32) -> Result<(), TakeError> {
         let first = frames.open_window(pages)?;
         self.base = frames.page(first);
         self.first = first.number();

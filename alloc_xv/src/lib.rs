@@ -106,7 +106,7 @@ pub const OVERHEAD: usize = 4;
 pub const OBJECT_MAX: usize = 64 * 1024;
 
 /// Blocks whose header or links one allocation or free touches at most, compaction aside.
-pub const BLOCKS_TOUCHED_MAX: u32 = 16;
+pub const BLOCKS_TOUCHED_MAX: u32 = 24;
 
 #[cfg(test)]
 mod tests;

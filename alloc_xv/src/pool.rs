@@ -158,7 +158,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         let vacancy = match arena.take_index(frames) {
             Ok(vacancy) => vacancy,
             Err(error) => {
-                arena.space.free(frames, offset, granules);
+                arena.space.free_at_once(frames, offset, granules);
                 return Err(match error {
                     IndexError::Take(error) => PlaceError::Take(error),
                     IndexError::Full => PlaceError::Entries,
@@ -179,7 +179,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
             tag: generation,
         };
         entry::set_locked(cell, Word::object(object));
-        record.add_live();
+        record.add_live(1);
         arena.objects += 1;
         arena.payload += u64::from(size);
         Ok((cell, index, object))

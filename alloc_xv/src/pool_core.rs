@@ -165,6 +165,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             }
             self.lock(arena).restart_pass();
             finished &= self.pass(arena, &mut left, |_| true, Arena::pack_step::<S>);
+            self.lock(arena).space.release_spare(self.frames());
         }
         Compacted {
             objects: self.moved() - moved,
@@ -185,7 +186,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                     Arena::compaction_step::<S>,
                 );
             }
-            self.lock(arena).rearm::<S>();
+            let mut locked = self.lock(arena);
+            locked.space.release_spare(self.frames());
+            locked.rearm::<S>();
         }
     }
 

@@ -91,10 +91,10 @@ impl Record {
         Some(FrameId::from_number(number))
     }
 
-    /// Counts one more live entry.
+    /// Counts more live entries.
     #[inline]
-    pub(crate) fn add_live(self) {
-        self.set(LIVE, self.get(LIVE) + 1);
+    pub(crate) fn add_live(self, count: u32) {
+        self.set(LIVE, self.get(LIVE) + count);
     }
 
     /// Counts one live entry less and returns how many are left.
@@ -209,10 +209,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         frames: Frames<'_, S>,
         index: u32,
     ) -> Option<Spot<ENTRY>> {
-        let (leaf, within) = (
-            index / Self::leaf_len::<S>(),
-            index % Self::leaf_len::<S>(),
-        );
+        let (leaf, within) = (index / Self::leaf_len::<S>(), index % Self::leaf_len::<S>());
         if S::WINDOWS {
             let frame = self.leaf_frame(frames, leaf)?;
             return Some(self.spot(frames, leaf, frame, within));
@@ -295,7 +292,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     #[inline]
     pub(crate) fn add_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) {
         if let Some(record) = self.record_of_leaf(frames, leaf) {
-            record.add_live();
+            record.add_live(1);
         }
     }
 

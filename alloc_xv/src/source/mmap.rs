@@ -268,6 +268,30 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
         }
     }
 
+    fn take_run(&self, first: FrameId, count: u32) -> u32 {
+        let shared = &*self.shared;
+        let Some((area, place)) = shared.area(first) else {
+            return 0;
+        };
+        let before = shared.taken.fetch_add(count as usize, Relaxed);
+        let wanted = (count as usize).min(shared.capacity.saturating_sub(before));
+        let (got, ask) = area.take_run(place, wanted);
+        if got < count as usize {
+            shared.taken.fetch_sub(count as usize - got, Relaxed);
+        }
+        if ask {
+            self.wake_helper();
+        }
+        got as u32
+    }
+
+    unsafe fn give_back_run(&self, first: FrameId, count: u32) {
+        if let Some((area, place)) = self.shared.area(first) {
+            let freed = area.give_back_run(place, count as usize);
+            self.shared.taken.fetch_sub(freed, Relaxed);
+        }
+    }
+
     #[inline]
     fn address(&self, frame: FrameId) -> *mut u8 {
         if frame.number() < self.windows_from {

@@ -1,7 +1,7 @@
 //! The page table of a logical space: which page has which frame, growing and shrinking by
 //! single pages, and the lists of holes.
 
-use super::{BACKED, NUMBER_SHIFT, PageTable, RECENT, Space, SpaceError, TAIL_FREE};
+use super::{BACKED, NUMBER_SHIFT, PageTable, RECENT, SPARE_ROOM, Space, SpaceError, TAIL_FREE};
 use crate::frames::{Frames, Page, Spot, TakeError};
 use crate::index::NONE;
 use crate::source::{FrameId, PageSource};
@@ -65,6 +65,10 @@ impl Space {
         granules: u32,
         owner: u32,
     ) -> Result<u32, SpaceError> {
+        // Spare pages that are too few for this object are not to be in its way.
+        if self.wide != NONE && !frames.has_room(SPARE_ROOM) {
+            self.release_spare(frames);
+        }
         if let Some(leaf) = self.table.first(Which::Free)
             && let Some(start) = self.alloc_in_hole(frames, leaf, granules, owner)?
         {
@@ -107,7 +111,12 @@ impl Space {
         let page = leaf * PageTable::leaf_len::<S>() + within;
         let before = self.tail_before(frames, page);
         if before >= granules {
-            return Ok(Some(self.alloc_in_tail(frames, page, (before, granules), owner)));
+            return Ok(Some(self.alloc_in_tail(
+                frames,
+                page,
+                (before, granules),
+                owner,
+            )));
         }
         let hole = page * page_len;
         let after = self.free_at(frames, hole + page_len).unwrap_or(0);
@@ -145,17 +154,16 @@ impl Space {
         if before >= granules {
             return Ok(self.alloc_in_tail(frames, first, (before, granules), owner));
         }
-        let mut pages = 1;
-        if granules - before > page_len {
-            pages = (granules - before).div_ceil(page_len);
-        }
-        if first + pages > Self::pages_max::<S>() {
+        let needed = (granules - before).div_ceil(page_len);
+        if first + needed > Self::pages_max::<S>() {
             return Err(SpaceError::Full);
         }
-        self.back_at_end(frames)?;
-        if pages > 1 {
-            self.back_more_at_end(frames, first, pages)?;
+        let mut wanted = needed;
+        if self.wide == NONE || self.wide == first * page_len - before {
+            wanted += self.spare_max(frames);
+            wanted = wanted.min(Self::pages_max::<S>() - first);
         }
+        let pages = self.back_at_end(frames, needed, wanted)?;
         let at = self.at(frames, first * page_len - before);
         if before > 0 {
             self.unlink_at(frames, at, before);
@@ -169,49 +177,72 @@ impl Space {
         Ok(at.offset)
     }
 
-    /// Backs pages until there are `pages` from page `first` on, or none.
-    #[cold]
-    fn back_more_at_end<S: PageSource>(
+    /// Backs pages after the last one: `needed` at least, and up to `wanted` if they can be had
+    /// without a new leaf. Returns how many. On failure nothing has changed.
+    fn back_at_end<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
-        first: u32,
-        pages: u32,
-    ) -> Result<(), TakeError> {
-        while self.end < first + pages {
-            if let Err(error) = self.back_at_end(frames) {
-                while self.end > first {
-                    self.unback(frames, self.end - 1);
-                }
+        needed: u32,
+        wanted: u32,
+    ) -> Result<u32, TakeError> {
+        let leaf_len = PageTable::leaf_len::<S>();
+        let first = self.end;
+        let mut added = 0;
+        while added < wanted && (added < needed || !self.end.is_multiple_of(leaf_len)) {
+            let leaf = self.end / leaf_len;
+            // Where the end stands inside a leaf, the leaf exists: with its last page it goes, and
+            // the end back to its start.
+            let new_leaf =
+                self.end.is_multiple_of(leaf_len) && self.table.leaf_frame(frames, leaf).is_none();
+            if new_leaf && let Err(error) = self.table.add_leaf(frames, leaf) {
+                self.unback_run(frames, first, self.end);
                 return Err(error);
             }
+            let count = (wanted - added).min((leaf + 1) * leaf_len - self.end);
+            match self.take_frames(frames, self.end, count) {
+                Ok(count) => added += count,
+                Err(error) => {
+                    if new_leaf {
+                        self.table.drop_leaf(frames, leaf, true);
+                    }
+                    if added < needed {
+                        self.unback_run(frames, first, self.end);
+                        return Err(error);
+                    }
+                    break;
+                }
+            }
         }
-        Ok(())
+        Ok(added)
     }
 
-    #[inline]
-    fn back_at_end<S: PageSource>(&mut self, frames: Frames<'_, S>) -> Result<(), TakeError> {
-        let page = self.end;
+    /// Takes frames for up to `count` pages after the last one, in the same leaf; returns how
+    /// many, at least one.
+    fn take_frames<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        page: u32,
+        count: u32,
+    ) -> Result<u32, TakeError> {
+        let (first, got) = if S::WINDOWS {
+            let pages = Self::pages_max::<S>() + 1;
+            let got = self.window.take_run(frames, pages, (page, count))?;
+            (self.window.frame(page), got)
+        } else {
+            (self.take_frame(frames, page)?, 1)
+        };
+        for number in 0..got {
+            let entry = BACKED | (first.number() + number);
+            self.set_table_entry(frames, page + number, entry);
+        }
         let leaf = page / PageTable::leaf_len::<S>();
-        // Where the end stands inside a leaf, the leaf exists: with its last page it goes, and the
-        // end back to its start.
-        let new_leaf = page.is_multiple_of(PageTable::leaf_len::<S>())
-            && self.table.leaf_frame(frames, leaf).is_none();
-        if new_leaf {
-            self.table.add_leaf(frames, leaf)?;
+        if let Some(record) = self.table.record_of_leaf(frames, leaf) {
+            record.add_live(got);
         }
-        match self.take_frame(frames, page) {
-            Ok(frame) => {
-                self.end += 1;
-                self.set_backed(frames, page, frame);
-                Ok(())
-            }
-            Err(error) => {
-                if new_leaf {
-                    self.table.drop_leaf(frames, leaf, true);
-                }
-                Err(error)
-            }
-        }
+        self.end += got;
+        self.backed += got;
+        self.set_start_used::<S>();
+        Ok(got)
     }
 
     /// Backs the hole `page` for compaction, without touching its neighbours' blocks.
@@ -243,33 +274,59 @@ impl Space {
 
     /// Gives the frame of a page back; the page becomes a hole, or the space ends before it.
     pub(crate) fn unback<S: PageSource>(&mut self, frames: Frames<'_, S>, page: u32) {
-        let Some(spot) = self.entry_spot(frames, page) else {
-            return;
-        };
-        let entry = spot.load();
-        if entry & BACKED == 0 {
+        if self.is_backed(frames, page) {
+            self.unback_run(frames, page, page + 1);
+        }
+    }
+
+    /// Gives back the frames of pages that follow each other, all of which have one.
+    pub(super) fn unback_run<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        first: u32,
+        last: u32,
+    ) {
+        if first >= last {
             return;
         }
-        spot.store(0);
-        if !S::WINDOWS {
-            let recent = &self.recent[page as usize % RECENT];
-            if recent.get().0 == page {
-                recent.set((NONE, Page::NONE));
+        self.backed -= last - first;
+        self.set_start_used::<S>();
+        // From the last one on: at the end of the space no hole is made.
+        let mut page = last;
+        while page > first {
+            page -= 1;
+            let Some(spot) = self.entry_spot(frames, page) else {
+                continue;
+            };
+            let entry = spot.load();
+            spot.store(0);
+            if !S::WINDOWS {
+                let recent = &self.recent[page as usize % RECENT];
+                if recent.get().0 == page {
+                    recent.set((NONE, Page::NONE));
+                }
+                if entry & BACKED != 0 {
+                    frames.give_back(FrameId::from_masked(entry));
+                }
+            }
+            let leaf = page / PageTable::leaf_len::<S>();
+            let Some(record) = self.table.record_of_leaf(frames, leaf) else {
+                continue;
+            };
+            if record.remove_live() == 0 {
+                self.unback_leaf(frames, leaf);
+            } else if page + 1 == self.end {
+                self.end = page;
+            } else {
+                self.put_hole(frames, record, (page, spot));
             }
         }
-        frames.give_back(FrameId::from_masked(entry));
-        self.backed -= 1;
-        self.set_start_used::<S>();
-        let leaf = page / PageTable::leaf_len::<S>();
-        let Some(record) = self.table.record_of_leaf(frames, leaf) else {
-            return;
-        };
-        if record.remove_live() == 0 {
-            self.unback_leaf(frames, leaf);
-        } else if page + 1 == self.end {
-            self.end -= 1;
-        } else {
-            return self.put_hole(frames, record, (page, spot));
+        if S::WINDOWS {
+            frames.give_back_run(self.window.frame(first), last - first);
+        }
+        if self.backed == 0 {
+            self.table.clear(frames);
+            self.end = 0;
         }
         // A position past the end would stand in the middle of a block when the space grows.
         let end = self.end * Self::page_granules::<S>();
@@ -289,10 +346,6 @@ impl Space {
         } else {
             self.table.unlink(frames, leaf, Which::Free);
             self.table.link(frames, leaf, Which::Free, false);
-        }
-        if self.backed == 0 {
-            self.table.clear(frames);
-            self.end = 0;
         }
     }
 

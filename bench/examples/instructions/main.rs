@@ -89,7 +89,8 @@ fn main() -> ExitCode {
     let sizes = pool_sizes(options.quick);
     let result = match &options.worker {
         Some(name) => history::run_job(name, sizes).map(|()| true),
-        None => run::all(sizes, options.history.as_deref()).and_then(|rows| report::publish(&rows, &options)),
+        None => run::all(sizes, options.history.as_deref())
+            .and_then(|rows| report::publish(&rows, &options)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
