@@ -17,8 +17,8 @@ pub(crate) const GENERATION_MAX: u16 = entry::TAG_MAX;
 pub(crate) struct Arena {
     pub(crate) space: Space,
     pub(crate) entries: EntryTable,
-    /// Objects, and the bytes they asked for.
-    pub(crate) objects: u64,
+    /// Objects, at most 2^24, and the bytes they asked for.
+    pub(crate) objects: u32,
     pub(crate) payload: u64,
     /// Objects moved by compaction, ever.
     pub(crate) moved: u64,
@@ -108,10 +108,16 @@ impl Arena {
     /// Frees the block of what an entry held, if it held an object.
     pub(crate) fn free_block<S: PageSource>(&mut self, frames: Frames<'_, S>, old: Word) {
         if let Meaning::Object(object) = old.meaning() {
-            self.space.free(frames, object.offset, object.granules());
-            self.objects -= 1;
-            self.payload -= u64::from(object.size);
+            self.free_object(frames, object);
         }
+    }
+
+    /// Frees the block of an object.
+    #[inline]
+    pub(crate) fn free_object<S: PageSource>(&mut self, frames: Frames<'_, S>, object: Object) {
+        self.space.free(frames, object.offset, object.granules());
+        self.objects -= 1;
+        self.payload -= u64::from(object.size);
     }
 
     /// The entry of slot `index`; its leaf is created if need be. On failure nothing has changed.
@@ -260,7 +266,7 @@ impl Arena {
                 self.entries.link(frames, leaf, Which::Free, true);
             }
         }
-        if record.remove_live() == 0 {
+        if record.remove_live(1) == 0 {
             self.retire_leaf(frames, leaf);
         }
     }

@@ -68,7 +68,10 @@ impl Arena {
                 page + 1
             };
         }
-        ensure(walk.objects == self.objects, "objects miscounted")?;
+        ensure(
+            walk.objects == u64::from(self.objects),
+            "objects miscounted",
+        )?;
         ensure(walk.payload == self.payload, "payload miscounted")?;
         ensure(walk.used == space.used, "used granules miscounted")?;
         ensure(
@@ -93,7 +96,7 @@ impl Arena {
         )?;
         self.check_lists(frames, walk.listed)?;
         ensure(
-            self.check_entries(frames)? == self.objects,
+            self.check_entries(frames)? == u64::from(self.objects),
             "entries of objects that have no block",
         )
     }

@@ -194,9 +194,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
                 found => Some(found),
             }
         });
-        let (cell, word, _) = found?;
+        let (cell, _, object) = found?;
         let frames = self.core.frames();
-        locked.free_block(frames, word);
+        locked.free_object(frames, object);
         locked.put_index(frames, index, cell, generation + 1);
         self.core.after_free(&mut locked);
         Ok(())
@@ -323,8 +323,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         let arena = (bits >> ARENA_SHIFT) as usize & 0xff;
         let index = bits as u32 & ((1 << ARENA_SHIFT) - 1);
         let generation = (bits >> GENERATION_SHIFT) as u16 & entry::TAG_MAX;
-        if self.number.load(Relaxed) == 0 || bits >> POOL_SHIFT != self.number() || arena >= ARENAS
-        {
+        // Before the first allocation the number is 0, and one less than that is in no handle.
+        let number = self.number.load(Relaxed).wrapping_sub(1);
+        if bits >> POOL_SHIFT != u64::from(number) || arena >= ARENAS {
             return Err(AccessError::BadHandle);
         }
         Ok((arena, index, generation))

@@ -227,7 +227,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
 
     #[cfg(feature = "std")]
     pub(crate) fn objects(&self) -> u64 {
-        (0..ARENAS).map(|arena| self.lock(arena).objects).sum()
+        (0..ARENAS)
+            .map(|arena| u64::from(self.lock(arena).objects))
+            .sum()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -237,7 +239,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         };
         for arena in 0..ARENAS {
             let arena = self.lock(arena);
-            stats.objects += arena.objects;
+            stats.objects += u64::from(arena.objects);
             stats.payload_bytes += arena.payload;
             stats.block_bytes += arena.space.used * 4;
             stats.data_pages += u64::from(arena.space.backed);

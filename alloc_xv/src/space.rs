@@ -562,7 +562,11 @@ impl Space {
     }
 
     /// Compaction's positions must not stand inside a block that is being merged.
+    #[inline]
     pub(crate) fn forget_positions(&mut self, from: u32, to: u32) {
+        if self.cursor | self.scan | self.sweep == 0 {
+            return;
+        }
         // The cursor also moves back to a free block that ends where it stands: what is packed
         // to it must follow a used block.
         if from < self.cursor && self.cursor <= to {

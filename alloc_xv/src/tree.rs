@@ -97,10 +97,10 @@ impl Record {
         self.set(LIVE, self.get(LIVE) + count);
     }
 
-    /// Counts one live entry less and returns how many are left.
+    /// Counts fewer live entries and returns how many are left.
     #[inline]
-    pub(crate) fn remove_live(self) -> u32 {
-        let live = self.get(LIVE).saturating_sub(1);
+    pub(crate) fn remove_live(self, count: u32) -> u32 {
+        let live = self.get(LIVE).saturating_sub(count);
         self.set(LIVE, live);
         live
     }
@@ -300,7 +300,7 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     #[inline]
     pub(crate) fn remove_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> u32 {
         self.record_of_leaf(frames, leaf)
-            .map_or(0, Record::remove_live)
+            .map_or(0, |record| record.remove_live(1))
     }
 
     /// The record of a leaf that exists.

@@ -291,35 +291,27 @@ impl Space {
         }
         self.backed -= last - first;
         self.set_start_used::<S>();
-        // From the last one on: at the end of the space no hole is made.
-        let mut page = last;
-        while page > first {
-            page -= 1;
-            let Some(spot) = self.entry_spot(frames, page) else {
-                continue;
-            };
-            let entry = spot.load();
-            spot.store(0);
+        let leaf_len = PageTable::leaf_len::<S>();
+        // From the last leaf on: at the end of the space no holes are made.
+        let mut stop = last;
+        while stop > first {
+            let leaf = (stop - 1) / leaf_len;
+            let start = first.max(leaf * leaf_len);
             if !S::WINDOWS {
-                let recent = &self.recent[page as usize % RECENT];
-                if recent.get().0 == page {
-                    recent.set((NONE, Page::NONE));
-                }
-                if entry & BACKED != 0 {
-                    frames.give_back(FrameId::from_masked(entry));
+                self.give_back_each(frames, start, stop);
+            }
+            if let Some(record) = self.table.record_of_leaf(frames, leaf) {
+                if record.remove_live(stop - start) == 0 {
+                    self.clear_entries(frames, start, stop);
+                    self.unback_leaf(frames, leaf);
+                } else if stop == self.end {
+                    self.clear_entries(frames, start, stop);
+                    self.end = start;
+                } else {
+                    self.put_holes(frames, record, start, stop);
                 }
             }
-            let leaf = page / PageTable::leaf_len::<S>();
-            let Some(record) = self.table.record_of_leaf(frames, leaf) else {
-                continue;
-            };
-            if record.remove_live() == 0 {
-                self.unback_leaf(frames, leaf);
-            } else if page + 1 == self.end {
-                self.end = page;
-            } else {
-                self.put_hole(frames, record, (page, spot));
-            }
+            stop = start;
         }
         if S::WINDOWS {
             frames.give_back_run(self.window.frame(first), last - first);
@@ -333,6 +325,27 @@ impl Space {
         self.cursor = self.cursor.min(end);
         self.scan = self.scan.min(end);
         self.sweep = self.sweep.min(end);
+    }
+
+    /// Gives back the frames of pages one by one, as they lie anywhere.
+    fn give_back_each<S: PageSource>(&mut self, frames: Frames<'_, S>, first: u32, last: u32) {
+        for page in (first..last).rev() {
+            let recent = &self.recent[page as usize % RECENT];
+            if recent.get().0 == page {
+                recent.set((NONE, Page::NONE));
+            }
+            let entry = self.table_entry(frames, page);
+            self.set_table_entry(frames, page, 0);
+            if entry & BACKED != 0 {
+                frames.give_back(FrameId::from_masked(entry));
+            }
+        }
+    }
+
+    fn clear_entries<S: PageSource>(&self, frames: Frames<'_, S>, first: u32, last: u32) {
+        for page in first..last {
+            self.set_table_entry(frames, page, 0);
+        }
     }
 
     /// The last page of a leaf went.
@@ -387,22 +400,29 @@ impl Space {
         (entry & 0x7fff, entry >> 15 & 0x7fff)
     }
 
-    #[inline]
-    fn put_hole<S: PageSource>(
+    /// Makes pages of one leaf holes, the first of them the one that is backed first again.
+    fn put_holes<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
         record: Record,
-        (page, spot): (u32, Spot<4>),
+        first: u32,
+        last: u32,
     ) {
         let leaf_len = PageTable::leaf_len::<S>();
-        let (leaf, within) = (page / leaf_len, page % leaf_len);
+        let (leaf, within) = (first / leaf_len, first % leaf_len);
         let head = record.first_free();
-        spot.store(head);
+        let mut prev = 0;
+        for page in first..last {
+            let number = page % leaf_len + 1;
+            let next = if page + 1 < last { number + 1 } else { head };
+            self.set_table_entry(frames, page, prev << 15 | next);
+            prev = number;
+        }
         if head > 0
-            && let Some(next) = self.entry_spot(frames, leaf * leaf_len + head - 1)
+            && let Some(spot) = self.entry_spot(frames, leaf * leaf_len + head - 1)
         {
-            let (after, _) = Self::hole_links(next.load());
-            next.store((within + 1) << 15 | after);
+            let (after, _) = Self::hole_links(spot.load());
+            spot.store(prev << 15 | after);
         }
         record.set_first_free(within + 1);
         if !record.is_listed() {

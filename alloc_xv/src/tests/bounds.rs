@@ -3,7 +3,7 @@
 use super::{Rng, pattern, region};
 use crate::frames::{Account, Frames};
 use crate::space::{SPARE_MAX, Space};
-use crate::{BLOCKS_TOUCHED_MAX, OBJECT_MAX, OVERHEAD, Pool, Slots};
+use crate::{BLOCKS_TOUCHED_MAX, Counting, Failing, OBJECT_MAX, OVERHEAD, Pool, Slots};
 use std::vec::Vec;
 
 /// Random, ascending, descending and alternating histories: no allocation and no free touches
@@ -86,6 +86,69 @@ fn a_filled_pool_has_few_pages_to_spare() {
             "{stats:?}"
         );
     }
+}
+
+/// A few pages that were given up are used again without asking the source, whether the objects
+/// went in order or not; they are counted, and go when compaction has ended.
+#[test]
+fn spare_pages_are_few_counted_and_used_again() {
+    let counting = Counting::new(region::<4096>(2000));
+    let slots: Slots<_> = Slots::new(Failing::new(&counting));
+    slots.set_inline_moves(0);
+    for key in 0..1000 {
+        slots.store(key, 0, &[&pattern(key, 2000)]).unwrap();
+    }
+    slots.compact(u64::MAX);
+    let packed = slots.stats().data_pages;
+    for key in 500..510 {
+        slots.clear(key).unwrap();
+    }
+    assert_eq!(slots.stats().data_pages, packed, "no spare page was kept");
+    slots.check().unwrap();
+    slots.source().fail_after(0);
+    for key in 500..510 {
+        slots.store(key, 0, &[&pattern(key, 2000)]).unwrap();
+    }
+    slots.source().never_fail();
+    for key in 100..900 {
+        slots.clear(key).unwrap();
+        let stats = slots.stats();
+        assert_eq!(counting.taken() as u64 * 4096, stats.used_bytes());
+        let needed = stats.block_bytes.div_ceil(4096);
+        assert!(stats.data_pages <= needed + 3 + u64::from(SPARE_MAX));
+    }
+    slots.check().unwrap();
+    slots.compact(u64::MAX);
+    let stats = slots.stats();
+    assert_eq!(stats.data_pages, stats.block_bytes.div_ceil(4096));
+    for key in 0..1000 {
+        slots.clear(key).unwrap();
+    }
+    assert_eq!(counting.taken(), 0);
+}
+
+/// Near the limit no page is kept from another arena, and what was kept before is given up.
+#[test]
+fn near_the_limit_no_page_is_spare() {
+    let slots: Slots<_> = Slots::new(region::<4096>(2000));
+    slots.set_inline_moves(0);
+    for key in 0..1000 {
+        slots.store(key, 0, &[&pattern(key, 2000)]).unwrap();
+    }
+    for key in 500..510 {
+        slots.clear(key).unwrap();
+    }
+    let spare = slots.pages_used();
+    slots.set_limit_pages(spare + 1);
+    slots.store(1000, 0, &[&pattern(1, 65536)]).unwrap_err();
+    assert!(slots.pages_used() < spare);
+    slots.check().unwrap();
+    let before = slots.pages_used();
+    for key in 700..705 {
+        slots.clear(key).unwrap();
+    }
+    assert_eq!(slots.pages_used(), before - 1);
+    slots.check().unwrap();
 }
 
 #[test]

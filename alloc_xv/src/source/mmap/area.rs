@@ -320,8 +320,36 @@ impl<const PAGE: usize> Area<PAGE> {
     /// Returns to the system what is free but may be resident.
     #[cold]
     fn flush(&self, state: &mut State) {
-        let len = core::mem::take(&mut state.stash_len);
         state.stashed = 0;
+        match core::mem::take(&mut state.stash_len) {
+            1 => {
+                let (first, count) = (state.stash[0].0 as usize, state.stash[0].1 as usize);
+                if state.taken_map.free_run(first, count) == count {
+                    self.drop_run(Some((first, first + count)));
+                } else {
+                    self.drop_noted(state, 1);
+                }
+            }
+            len => self.drop_noted(state, len),
+        }
+        // What was backed ahead goes once the pool shrinks; while it only breathes, it stays.
+        if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
+            self.drop_run(Some((state.fresh, state.populated)));
+            state.populated = state.fresh;
+            state.taken_populated = state.taken;
+        }
+        if state.taken == 0 {
+            state.fresh = 0;
+            state.populated = 0;
+            let storage = &state.map_storage;
+            // SAFETY: every frame is free, so the map is all zero, which is also what dropped
+            // pages read as.
+            unsafe { storage.drop_content(0, storage.bytes) };
+        }
+    }
+
+    /// Drops the first `len` runs that were noted, as far as their frames are still free.
+    fn drop_noted(&self, state: &State, len: usize) {
         let mut stash = state.stash;
         let noted = &mut stash[..len];
         if len > 1 {
@@ -347,20 +375,6 @@ impl<const PAGE: usize> Area<PAGE> {
             }
         }
         self.drop_run(run);
-        // What was backed ahead goes once the pool shrinks; while it only breathes, it stays.
-        if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
-            self.drop_run(Some((state.fresh, state.populated)));
-            state.populated = state.fresh;
-            state.taken_populated = state.taken;
-        }
-        if state.taken == 0 {
-            state.fresh = 0;
-            state.populated = 0;
-            let storage = &state.map_storage;
-            // SAFETY: every frame is free, so the map is all zero, which is also what dropped
-            // pages read as.
-            unsafe { storage.drop_content(0, storage.bytes) };
-        }
     }
 
     fn drop_run(&self, run: Option<(usize, usize)>) {
