@@ -7,7 +7,7 @@ use crate::error::AllocError;
 use crate::fragments::{Parts, Resolve};
 use crate::frames::{Account, Frames};
 use crate::source::PageSource;
-use crate::space::SpaceError;
+use crate::space::{SPARE_ROOM, SpaceError};
 use crate::stats::{Compacted, Stats};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::{Backoff, CachePadded};
@@ -136,6 +136,16 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             if !self.wanted.swap(true, Relaxed) {
                 #[cfg(feature = "std")]
                 self.waker.wake();
+            }
+        }
+    }
+
+    /// Limits the frames that may be taken. Near the limit no arena keeps spare pages.
+    pub(crate) fn set_limit(&self, frames: usize) {
+        self.account.set_limit(frames);
+        for arena in &self.arenas {
+            if !self.frames().has_room(SPARE_ROOM) {
+                arena.lock().space.release_spare(self.frames());
             }
         }
     }

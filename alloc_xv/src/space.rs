@@ -67,7 +67,7 @@ pub(crate) const SPARE_MAX: u32 = 8;
 /// ... and at most this share of all pages.
 const SPARE_SHARE: u32 = 16;
 /// None are kept where fewer than this many may be taken by the limit: another arena needs them.
-const SPARE_ROOM: usize = 16 * SPARE_MAX as usize;
+pub(crate) const SPARE_ROOM: usize = 16 * SPARE_MAX as usize;
 
 /// Pages whose addresses are kept at hand.
 const RECENT: usize = 16;
