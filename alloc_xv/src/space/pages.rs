@@ -1,7 +1,7 @@
 //! The page table of a logical space: which page has which frame, growing and shrinking by
 //! single pages, and the lists of holes.
 
-use super::{BACKED, NUMBER_SHIFT, PageTable, RECENT, SPARE_ROOM, Space, SpaceError, TAIL_FREE};
+use super::{BACKED, NUMBER_SHIFT, PageTable, RECENT, Space, SpaceError, TAIL_FREE};
 use crate::frames::{Frames, Page, Spot, TakeError};
 use crate::index::NONE;
 use crate::source::{FrameId, PageSource};
@@ -65,10 +65,6 @@ impl Space {
         granules: u32,
         owner: u32,
     ) -> Result<u32, SpaceError> {
-        // Spare pages that are too few for this object are not to be in its way.
-        if self.wide != NONE && !frames.has_room(SPARE_ROOM) {
-            self.release_spare(frames);
-        }
         if let Some(leaf) = self.table.first(Which::Free)
             && let Some(start) = self.alloc_in_hole(frames, leaf, granules, owner)?
         {
