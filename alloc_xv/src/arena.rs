@@ -192,29 +192,34 @@ impl Arena {
 impl Arena {
     /// Takes a free entry, which reads as nothing until its owner fills it, and is not counted
     /// until then. On failure nothing has changed.
+    #[inline]
     pub(crate) fn take_index<'s, S: PageSource>(
         &mut self,
         frames: Frames<'s, S>,
     ) -> Result<Vacancy<'s>, IndexError> {
         if let Some(index) = self.loose.checked_sub(1)
-            && let Some(vacancy) = self.vacancy(frames, index)
+            && let Some(vacancy) = self.vacancy(frames, index, Origin::Loose)
         {
             self.loose = 0;
             return Ok(vacancy);
         }
+        let mut origin = Origin::Listed;
         let leaf = match self.entries.first(Which::Free) {
             Some(leaf) => leaf,
-            None => self.next_leaf(frames)?,
+            None => self.next_leaf(frames, &mut origin)?,
         };
         let Some(record) = self.entries.record(frames, leaf) else {
             return Err(IndexError::Full);
         };
         if record.frame().is_none() {
             self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?;
+            origin = Origin::Again;
         }
         let within = record.first_free().saturating_sub(1);
         let index = leaf * EntryTable::leaf_len::<S>() + within;
-        let vacancy = self.vacancy(frames, index).ok_or(IndexError::Full)?;
+        let vacancy = self
+            .vacancy(frames, index, origin)
+            .ok_or(IndexError::Full)?;
         record.set_first_free(vacancy.next);
         if vacancy.next == 0 {
             self.entries.unlink(frames, leaf, Which::Free);
@@ -222,9 +227,42 @@ impl Arena {
         Ok(vacancy)
     }
 
+    /// Takes back an entry that was taken last, and was not filled: everything is as before.
+    #[cold]
+    pub(crate) fn untake_index<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        vacancy: Vacancy<'_>,
+    ) {
+        let leaf_len = EntryTable::leaf_len::<S>();
+        let leaf = vacancy.index / leaf_len;
+        match vacancy.origin {
+            Origin::Loose => self.loose = vacancy.index + 1,
+            Origin::Listed => {
+                vacancy.record.set_first_free(vacancy.index % leaf_len + 1);
+                self.entries.link(frames, leaf, Which::Free, true);
+            }
+            Origin::New => {
+                self.leaves_used -= 1;
+                self.entries.drop_leaf(frames, leaf, true);
+            }
+            Origin::Again => self.entries.drop_leaf(frames, leaf, false),
+            Origin::Retired => {
+                self.entries.drop_leaf(frames, leaf, false);
+                self.entries.unlink(frames, leaf, Which::Free);
+                self.entries.link(frames, leaf, Which::Retired, true);
+            }
+        }
+    }
+
     /// A free entry of a leaf that exists.
     #[inline]
-    fn vacancy<'s, S: PageSource>(&self, frames: Frames<'s, S>, index: u32) -> Option<Vacancy<'s>> {
+    fn vacancy<'s, S: PageSource>(
+        &self,
+        frames: Frames<'s, S>,
+        index: u32,
+        origin: Origin,
+    ) -> Option<Vacancy<'s>> {
         let leaf_len = EntryTable::leaf_len::<S>();
         let record = self.entries.record_of_leaf(frames, index / leaf_len)?;
         let cell = frames.entry(self.entries.spot_of_leaf(frames, index)?);
@@ -233,6 +271,7 @@ impl Arena {
             index,
             generation,
             next,
+            origin,
             cell,
             record,
         })
@@ -291,18 +330,24 @@ impl Arena {
 
     /// A leaf that was never used; when there is none left, the one that was used up first.
     #[cold]
-    fn next_leaf<S: PageSource>(&mut self, frames: Frames<'_, S>) -> Result<u32, IndexError> {
+    fn next_leaf<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        origin: &mut Origin,
+    ) -> Result<u32, IndexError> {
         if self.leaves_used < EntryTable::leaves_max::<S>() {
             let leaf = self.leaves_used;
             self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?;
             self.leaves_used += 1;
             self.entries.link(frames, leaf, Which::Free, true);
+            *origin = Origin::New;
             return Ok(leaf);
         }
         let leaf = self.entries.first(Which::Retired).ok_or(IndexError::Full)?;
         self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?;
         self.entries.unlink(frames, leaf, Which::Retired);
         self.entries.link(frames, leaf, Which::Free, true);
+        *origin = Origin::Retired;
         Ok(leaf)
     }
 
@@ -337,8 +382,24 @@ pub(crate) struct Vacancy<'s> {
     pub(crate) generation: u16,
     /// The free entry behind it in its leaf's list.
     next: u32,
+    origin: Origin,
     pub(crate) cell: &'s AtomicU64,
     pub(crate) record: Record,
+}
+
+/// Where a free entry came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It was the loose one.
+    Loose,
+    /// The first of a leaf that exists.
+    Listed,
+    /// The first of a leaf that was created for it and never was before,
+    New,
+    /// that was on the list of leaves with free entries, without a page,
+    Again,
+    /// that had been used up.
+    Retired,
 }
 
 /// Why there is no free entry.

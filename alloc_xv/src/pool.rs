@@ -145,23 +145,23 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         }
     }
 
-    /// Block first, entry second: either can fail, and undoing the block leaves no trace.
+    /// Entry first, block second: either can fail, and undoing the entry leaves no trace.
     #[inline]
     fn place(&self, arena: &mut Arena, size: u32) -> Result<(&AtomicU64, u32, Object), PlaceError> {
         let frames = self.core.frames();
-        let granules = block_granules(size);
-        let offset = match arena.space.alloc(frames, granules, 0) {
-            Ok(offset) => offset,
-            Err(SpaceError::Take(error)) => return Err(PlaceError::Take(error)),
-            Err(SpaceError::Full) => return Err(PlaceError::Full),
-        };
         let vacancy = match arena.take_index(frames) {
             Ok(vacancy) => vacancy,
+            Err(IndexError::Take(error)) => return Err(PlaceError::Take(error)),
+            Err(IndexError::Full) => return Err(PlaceError::Entries),
+        };
+        let granules = block_granules(size);
+        let offset = match arena.space.alloc(frames, granules, vacancy.index) {
+            Ok(offset) => offset,
             Err(error) => {
-                arena.space.free_at_once(frames, offset, granules);
+                arena.untake_index(frames, vacancy);
                 return Err(match error {
-                    IndexError::Take(error) => PlaceError::Take(error),
-                    IndexError::Full => PlaceError::Entries,
+                    SpaceError::Take(error) => PlaceError::Take(error),
+                    SpaceError::Full => PlaceError::Full,
                 });
             }
         };
@@ -172,7 +172,6 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
             record,
             ..
         } = vacancy;
-        arena.space.set_used(frames, offset, index);
         let object = Object {
             offset,
             size,
