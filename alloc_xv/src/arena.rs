@@ -4,7 +4,7 @@ use crate::entry::{self, Meaning, Object, Word, block_granules};
 use crate::frames::{Frames, TakeError};
 use crate::source::PageSource;
 use crate::space::{Space, SpaceError};
-use crate::tree::{Place, Record, Tree, Which};
+use crate::tree::{Record, Tree, Which};
 use core::sync::atomic::AtomicU64;
 
 /// The entry table of an arena: 2^24 entries with 4 KiB pages.
@@ -17,8 +17,8 @@ pub(crate) const GENERATION_MAX: u16 = entry::TAG_MAX;
 pub(crate) struct Arena {
     pub(crate) space: Space,
     pub(crate) entries: EntryTable,
-    /// Objects, and the bytes they asked for.
-    pub(crate) objects: u64,
+    /// Objects, at most 2^24, and the bytes they asked for.
+    pub(crate) objects: u32,
     pub(crate) payload: u64,
     /// Objects moved by compaction, ever.
     pub(crate) moved: u64,
@@ -32,6 +32,10 @@ pub(crate) struct Arena {
     pub(crate) frontier: u32,
     /// First leaf of entries that a handle pool has not used yet.
     leaves_used: u32,
+    /// A free entry of a handle pool (plus one) that its leaf's list does not have: the one that
+    /// was freed while there was none. An overwrite, which is a free and an allocation, takes it
+    /// again at once, and the leaf is not put on the list of leaves with free entries for it.
+    loose: u32,
 }
 
 impl Arena {
@@ -47,6 +51,7 @@ impl Arena {
             pages_compacted: 0,
             frontier: 0,
             leaves_used: 0,
+            loose: 0,
         }
     }
 
@@ -67,15 +72,15 @@ impl Arena {
         frames: Frames<'s, S>,
         index: u32,
     ) -> Option<&'s AtomicU64> {
-        if let Some(Place { leaf, byte }) = self.entries.peek::<S>(index) {
+        if let Some(spot) = self.entries.peek::<S>(index) {
             // What is in use or held says so, and its leaf exists.
-            let cell = frames.entry(leaf, byte);
+            let cell = frames.entry(spot);
             if entry::read(cell).is_in_use() {
                 return Some(cell);
             }
         }
-        let Place { leaf, byte } = self.entries.locate(frames, index)?;
-        Some(frames.entry(leaf, byte))
+        let spot = self.entries.locate(frames, index)?;
+        Some(frames.entry(spot))
     }
 
     /// Allocates the block of an object for the entry `index`, frees the one it had, and makes
@@ -106,25 +111,41 @@ impl Arena {
     /// Frees the block of what an entry held, if it held an object.
     pub(crate) fn free_block<S: PageSource>(&mut self, frames: Frames<'_, S>, old: Word) {
         if let Meaning::Object(object) = old.meaning() {
-            self.space.free(frames, object.offset, object.granules());
-            self.objects -= 1;
-            self.payload -= u64::from(object.size);
+            self.free_object(frames, object);
         }
     }
 
+    /// Frees the block of an object.
+    #[inline]
+    pub(crate) fn free_object<S: PageSource>(&mut self, frames: Frames<'_, S>, object: Object) {
+        self.space.free(frames, object.offset, object.granules());
+        self.objects -= 1;
+        self.payload -= u64::from(object.size);
+    }
+
     /// The entry of slot `index`; its leaf is created if need be. On failure nothing has changed.
+    #[inline]
     pub(crate) fn ensure_entry<'s, S: PageSource>(
         &mut self,
         frames: Frames<'s, S>,
         index: u32,
     ) -> Result<&'s AtomicU64, TakeError> {
-        if let Some(cell) = self.entry(frames, index) {
-            return Ok(cell);
+        match self.entry(frames, index) {
+            Some(cell) => Ok(cell),
+            None => self.add_entry(frames, index),
         }
+    }
+
+    #[cold]
+    fn add_entry<'s, S: PageSource>(
+        &mut self,
+        frames: Frames<'s, S>,
+        index: u32,
+    ) -> Result<&'s AtomicU64, TakeError> {
         let leaf_len = EntryTable::leaf_len::<S>();
-        let frame = self.entries.add_leaf(frames, index / leaf_len)?;
-        let page = self.entries.leaf_page(frames, index / leaf_len, frame);
-        Ok(frames.entry(page, (index % leaf_len) as usize * 8))
+        let (leaf, within) = (index / leaf_len, index % leaf_len);
+        let frame = self.entries.add_leaf(frames, leaf)?;
+        Ok(frames.entry(self.entries.spot(frames, leaf, frame, within)))
     }
 
     /// Gives the leaf of slot `index` back if nothing in it is in use.
@@ -174,33 +195,86 @@ impl Arena {
 impl Arena {
     /// Takes a free entry, which reads as nothing until its owner fills it, and is not counted
     /// until then. On failure nothing has changed.
+    #[inline]
     pub(crate) fn take_index<'s, S: PageSource>(
         &mut self,
         frames: Frames<'s, S>,
     ) -> Result<Vacancy<'s>, IndexError> {
-        let leaf_len = EntryTable::leaf_len::<S>();
+        if let Some(index) = self.loose.checked_sub(1)
+            && let Some(vacancy) = self.vacancy(frames, index, Origin::Loose)
+        {
+            self.loose = 0;
+            return Ok(vacancy);
+        }
+        let mut origin = Origin::Listed;
         let leaf = match self.entries.first(Which::Free) {
             Some(leaf) => leaf,
-            None => self.next_leaf(frames)?,
+            None => self.next_leaf(frames, &mut origin)?,
         };
         let Some(record) = self.entries.record(frames, leaf) else {
             return Err(IndexError::Full);
         };
-        let frame = match record.frame::<S>() {
-            Some(frame) => frame,
-            None => self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?,
-        };
-        let within = record.first_free::<S>().saturating_sub(1);
-        let page = self.entries.leaf_page(frames, leaf, frame);
-        let cell = frames.entry(page, within as usize * 8);
-        let (next, generation) = entry::read(cell).vacant_parts();
-        record.set_first_free::<S>(next);
-        if next == 0 {
+        if record.frame().is_none() {
+            self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?;
+            origin = Origin::Again;
+        }
+        let within = record.first_free().saturating_sub(1);
+        let index = leaf * EntryTable::leaf_len::<S>() + within;
+        let vacancy = self
+            .vacancy(frames, index, origin)
+            .ok_or(IndexError::Full)?;
+        record.set_first_free(vacancy.next);
+        if vacancy.next == 0 {
             self.entries.unlink(frames, leaf, Which::Free);
         }
-        Ok(Vacancy {
-            index: leaf * leaf_len + within,
+        Ok(vacancy)
+    }
+
+    /// Takes back an entry that was taken last, and was not filled: everything is as before.
+    #[cold]
+    pub(crate) fn untake_index<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        vacancy: Vacancy<'_>,
+    ) {
+        let leaf_len = EntryTable::leaf_len::<S>();
+        let leaf = vacancy.index / leaf_len;
+        match vacancy.origin {
+            Origin::Loose => self.loose = vacancy.index + 1,
+            Origin::Listed => {
+                vacancy.record.set_first_free(vacancy.index % leaf_len + 1);
+                self.entries.link(frames, leaf, Which::Free, true);
+            }
+            Origin::New => {
+                self.leaves_used -= 1;
+                self.entries.drop_leaf(frames, leaf, true);
+            }
+            Origin::Again => self.entries.drop_leaf(frames, leaf, false),
+            Origin::Retired => {
+                self.entries.drop_leaf(frames, leaf, false);
+                self.entries.unlink(frames, leaf, Which::Free);
+                self.entries.link(frames, leaf, Which::Retired, true);
+            }
+        }
+    }
+
+    /// A free entry of a leaf that exists.
+    #[inline]
+    fn vacancy<'s, S: PageSource>(
+        &self,
+        frames: Frames<'s, S>,
+        index: u32,
+        origin: Origin,
+    ) -> Option<Vacancy<'s>> {
+        let leaf_len = EntryTable::leaf_len::<S>();
+        let record = self.entries.record_of_leaf(frames, index / leaf_len)?;
+        let cell = frames.entry(self.entries.spot_of_leaf(frames, index)?);
+        let (next, generation) = entry::read(cell).vacant_parts();
+        Some(Vacancy {
+            index,
             generation,
+            next,
+            origin,
             cell,
             record,
         })
@@ -216,29 +290,37 @@ impl Arena {
     ) {
         let leaf_len = EntryTable::leaf_len::<S>();
         let leaf = index / leaf_len;
-        let Some(record) = self.entries.record(frames, leaf) else {
+        let Some(record) = self.entries.record_of_leaf(frames, leaf) else {
             return;
         };
-        if u32::from(generation) > record.generation::<S>() {
-            record.set_generation::<S>(u32::from(generation));
+        if u32::from(generation) > record.generation() {
+            record.set_generation(u32::from(generation));
         }
-        if generation <= GENERATION_MAX && generation > 0 {
-            entry::set_unlocked(cell, Word::vacant(record.first_free::<S>(), generation));
-            record.set_first_free::<S>(index % leaf_len + 1);
-            if !record.is_listed::<S>() {
+        if generation > GENERATION_MAX || generation == 0 {
+            entry::set_unlocked(cell, Word::vacant(0, 0));
+        } else if self.loose == 0 {
+            entry::set_unlocked(cell, Word::vacant(0, generation));
+            self.loose = index + 1;
+        } else {
+            entry::set_unlocked(cell, Word::vacant(record.first_free(), generation));
+            record.set_first_free(index % leaf_len + 1);
+            if !record.is_listed() {
                 self.entries.link(frames, leaf, Which::Free, true);
             }
-        } else {
-            entry::set_unlocked(cell, Word::vacant(0, 0));
         }
-        if record.remove_live::<S>() == 0 {
+        if record.remove_live(1) == 0 {
             self.retire_leaf(frames, leaf);
         }
     }
 
     /// Gives back a leaf in which nothing lives. Its entries go on later with a generation that
     /// none of them had, or not at all.
+    #[cold]
     fn retire_leaf<S: PageSource>(&mut self, frames: Frames<'_, S>, leaf: u32) {
+        let loose = self.loose.checked_sub(1);
+        if loose.is_some_and(|index| index / EntryTable::leaf_len::<S>() == leaf) {
+            self.loose = 0;
+        }
         self.entries.drop_leaf(frames, leaf, false);
         self.entries.unlink(frames, leaf, Which::Free);
         if self.entries.generation(frames, leaf) <= u32::from(GENERATION_MAX) {
@@ -250,43 +332,50 @@ impl Arena {
     }
 
     /// A leaf that was never used; when there is none left, the one that was used up first.
-    fn next_leaf<S: PageSource>(&mut self, frames: Frames<'_, S>) -> Result<u32, IndexError> {
+    #[cold]
+    fn next_leaf<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        origin: &mut Origin,
+    ) -> Result<u32, IndexError> {
         if self.leaves_used < EntryTable::leaves_max::<S>() {
             let leaf = self.leaves_used;
             self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?;
             self.leaves_used += 1;
             self.entries.link(frames, leaf, Which::Free, true);
+            *origin = Origin::New;
             return Ok(leaf);
         }
         let leaf = self.entries.first(Which::Retired).ok_or(IndexError::Full)?;
         self.vacant_leaf(frames, leaf).map_err(IndexError::Take)?;
         self.entries.unlink(frames, leaf, Which::Retired);
         self.entries.link(frames, leaf, Which::Free, true);
+        *origin = Origin::Retired;
         Ok(leaf)
     }
 
     /// Creates a leaf whose entries are all free, of the generation kept with it.
+    #[cold]
     fn vacant_leaf<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
         leaf: u32,
-    ) -> Result<crate::source::FrameId, TakeError> {
+    ) -> Result<(), TakeError> {
         let frame = self.entries.add_leaf(frames, leaf)?;
         let generation = self
             .entries
             .generation(frames, leaf)
             .clamp(1, u32::from(GENERATION_MAX)) as u16;
         let leaf_len = EntryTable::leaf_len::<S>();
-        let page = self.entries.leaf_page(frames, leaf, frame);
         for within in 0..leaf_len {
             let next = if within + 1 < leaf_len { within + 2 } else { 0 };
             entry::set_unlocked(
-                frames.entry(page, within as usize * 8),
+                frames.entry(self.entries.spot(frames, leaf, frame, within)),
                 Word::vacant(next, generation),
             );
         }
         self.entries.set_first_free(frames, leaf, Some(0));
-        Ok(frame)
+        Ok(())
     }
 }
 
@@ -294,8 +383,26 @@ impl Arena {
 pub(crate) struct Vacancy<'s> {
     pub(crate) index: u32,
     pub(crate) generation: u16,
+    /// The free entry behind it in its leaf's list.
+    next: u32,
+    origin: Origin,
     pub(crate) cell: &'s AtomicU64,
     pub(crate) record: Record,
+}
+
+/// Where a free entry came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It was the loose one.
+    Loose,
+    /// The first of a leaf that exists.
+    Listed,
+    /// The first of a leaf that was created for it and never was before,
+    New,
+    /// that was on the list of leaves with free entries, without a page,
+    Again,
+    /// that had been used up.
+    Retired,
 }
 
 /// Why there is no free entry.

@@ -6,7 +6,7 @@ use crate::frames::Frames;
 use crate::index::{Class, Index, NONE};
 use crate::pool_core::Core;
 use crate::source::PageSource;
-use crate::space::{Header, PageTable, Space};
+use crate::space::{Header, PageTable, SPARE_MAX, Space};
 use lock_api::RawMutex;
 
 type Checked<T = ()> = Result<T, &'static str>;
@@ -42,6 +42,7 @@ struct Walk {
     cursor_seen: bool,
     scan_seen: bool,
     sweep_seen: bool,
+    wide_seen: bool,
 }
 
 impl Arena {
@@ -67,7 +68,10 @@ impl Arena {
                 page + 1
             };
         }
-        ensure(walk.objects == self.objects, "objects miscounted")?;
+        ensure(
+            walk.objects == u64::from(self.objects),
+            "objects miscounted",
+        )?;
         ensure(walk.payload == self.payload, "payload miscounted")?;
         ensure(walk.used == space.used, "used granules miscounted")?;
         ensure(
@@ -86,9 +90,13 @@ impl Arena {
             walk.sweep_seen,
             "the sweep's position stands inside a block",
         )?;
+        ensure(
+            walk.wide_seen == (space.wide != NONE) && walk.wide_seen == (space.spare > 0),
+            "the wide free block is gone",
+        )?;
         self.check_lists(frames, walk.listed)?;
         ensure(
-            self.check_entries(frames)? == self.objects,
+            self.check_entries(frames)? == u64::from(self.objects),
             "entries of objects that have no block",
         )
     }
@@ -193,13 +201,22 @@ impl Arena {
         granules: u32,
         walk: &mut Walk,
     ) -> Checked {
-        let page_len = Space::page_granules::<S>();
         ensure(granules > 0, "a free block of no size")?;
         let end = offset + granules;
+        let whole = Space::whole_pages::<S>(offset, end);
         ensure(
-            offset.div_ceil(page_len) >= end / page_len,
-            "a free block holds a whole page",
+            (whole > 0) == (offset == self.space.wide),
+            "a free block that is not the wide one holds a whole page, or the other way round",
         )?;
+        ensure(
+            whole <= SPARE_MAX,
+            "the wide free block holds too many pages",
+        )?;
+        ensure(
+            whole == 0 || self.space.spare == u64::from(whole * Space::page_granules::<S>()),
+            "spare pages miscounted",
+        )?;
+        walk.wide_seen |= whole > 0;
         let (header, footer) = (
             self.space.word(frames, offset),
             self.space.word(frames, end - 1),
@@ -209,7 +226,7 @@ impl Arena {
             "the footer of a free block differs from its header",
         )?;
         walk.free += u64::from(granules);
-        walk.listed += u64::from(granules >= 4);
+        walk.listed += u64::from(granules >= 4 && whole == 0);
         Ok(())
     }
 

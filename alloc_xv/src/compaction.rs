@@ -64,14 +64,14 @@ pub(crate) enum Step {
 impl Arena {
     /// Whether so much is free in the pages that compaction should start.
     pub(crate) fn wants_compaction<S: PageSource>(&self) -> bool {
-        self.space.used < Space::start_used::<S>(self.space.backed)
+        self.space.occupied() < Space::start_used::<S>(self.space.backed)
     }
 
     /// The same, once: after [`asked`](Self::asked) not again until pages come or go, or until
     /// [`rearm`](Self::rearm).
     #[inline]
     pub(crate) fn asks_for_compaction(&self) -> bool {
-        self.space.used < self.space.start_used
+        self.space.occupied() < self.space.start_used
     }
 
     /// Somebody knows that compaction is wanted.
@@ -124,8 +124,8 @@ impl Arena {
     #[inline]
     fn free_exceeds<S: PageSource>(&self, share: u64) -> bool {
         let page = u64::from(Space::page_granules::<S>());
-        self.space.backed >= PAGES_MIN
-            && self.space.free_granules::<S>() * share > u64::from(self.space.backed) * page
+        let all = u64::from(self.space.backed) * page;
+        self.space.backed >= PAGES_MIN && (all - self.space.occupied()) * share > all
     }
 
     /// The next step begins a new pass.
@@ -147,6 +147,8 @@ impl Arena {
     }
 
     fn run_step<S: PageSource>(&mut self, frames: Frames<'_, S>, mut budget: Budget) -> Step {
+        // Between cursor and scan there are no whole pages but holes.
+        self.space.release_spare(frames);
         while budget.looks > 0 && budget.objects > 0 {
             budget.looks -= 1;
             let end = self.space.end.saturating_mul(Space::page_granules::<S>());
@@ -266,6 +268,12 @@ fn skip_hole<S: PageSource>(space: &Space, frames: Frames<'_, S>, offset: u32) -
 }
 
 impl Space {
+    /// Granules that compaction cannot gain: those of used blocks and of spare pages.
+    #[inline]
+    fn occupied(&self) -> u64 {
+        self.used + self.spare
+    }
+
     #[inline]
     fn is_small<S: PageSource>(pages: u32) -> bool {
         (pages as usize) < SMALL_BYTES / S::PAGE_SIZE

@@ -227,7 +227,7 @@ impl Arena {
                     ..object
                 }),
             );
-            self.space.free(frames, object.offset, granules);
+            self.space.free_at_once(frames, object.offset, granules);
             self.moved += 1;
             moved += 1;
         }

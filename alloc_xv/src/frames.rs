@@ -87,6 +87,7 @@ impl<'s, S: PageSource> Frames<'s, S> {
     }
 
     /// Takes a frame within the limit; its content is unspecified.
+    #[inline]
     pub(crate) fn take(&self, wanted: Option<FrameId>) -> Result<FrameId, TakeError> {
         let now = self.account.used.fetch_add(1, Relaxed) + 1;
         if now > self.account.limit() {
@@ -95,7 +96,10 @@ impl<'s, S: PageSource> Frames<'s, S> {
         }
         match self.source.take(wanted) {
             Ok(frame) => {
-                self.account.used_max.fetch_max(now, Relaxed);
+                // Most takes of a pool that breathes are under its mark.
+                if now > self.account.used_max.load(Relaxed) {
+                    self.account.used_max.fetch_max(now, Relaxed);
+                }
                 Ok(frame)
             }
             Err(_) => {
@@ -103,6 +107,46 @@ impl<'s, S: PageSource> Frames<'s, S> {
                 Err(TakeError::OutOfPages)
             }
         }
+    }
+
+    /// Takes up to `count` frames of a window from `first` on, within the limit; returns how many,
+    /// at least one.
+    pub(crate) fn take_run(&self, first: FrameId, count: u32) -> Result<u32, TakeError> {
+        let account = self.account;
+        let now = account.used.fetch_add(count as usize, Relaxed) + count as usize;
+        let wanted = count.saturating_sub(now.saturating_sub(account.limit()).min(1 << 30) as u32);
+        let got = match wanted {
+            0 => 0,
+            _ => self.source.take_run(first, wanted),
+        };
+        if got < count {
+            account.used.fetch_sub((count - got) as usize, Relaxed);
+        }
+        let now = now - (count - got) as usize;
+        if got == 0 {
+            return Err(match wanted {
+                0 => TakeError::Limit,
+                _ => TakeError::OutOfPages,
+            });
+        }
+        if now > account.used_max.load(Relaxed) {
+            account.used_max.fetch_max(now, Relaxed);
+        }
+        Ok(got)
+    }
+
+    /// Gives back `count` frames of a window from `first` on. The caller has removed them from
+    /// every table.
+    pub(crate) fn give_back_run(&self, first: FrameId, count: u32) {
+        // SAFETY: as in `give_back`, for each of them.
+        unsafe { self.source.give_back_run(first, count) };
+        self.account.used.fetch_sub(count as usize, Relaxed);
+    }
+
+    /// Whether `frames` more may be taken by the limit.
+    #[inline]
+    pub(crate) fn has_room(&self, frames: usize) -> bool {
+        self.account.used().saturating_add(frames) <= self.account.limit()
     }
 
     /// Clears a frame that was just taken.
@@ -113,6 +157,7 @@ impl<'s, S: PageSource> Frames<'s, S> {
     }
 
     /// Gives a frame back. The caller has removed it from every table.
+    #[inline]
     pub(crate) fn give_back(&self, frame: FrameId) {
         // SAFETY: invariant of the crate (module text): taken here, and forgotten by the caller.
         unsafe { self.source.give_back(frame) };
@@ -139,15 +184,15 @@ impl<'s, S: PageSource> Frames<'s, S> {
         self.source.close_window(first);
     }
 
-    /// The 8-byte entry at `byte` of a leaf, shared with every thread that holds a lock on it.
+    /// An entry of 8 bytes, shared with every thread that holds a lock on it.
     #[inline]
-    pub(crate) fn entry(&self, leaf: Page, byte: usize) -> &'s AtomicU64 {
+    pub(crate) fn entry(&self, spot: Spot<8>) -> &'s AtomicU64 {
         // SAFETY: 1. the frame is taken, and a leaf of entries is given back only when none of
         // them is in use or locked, so the reference does not outlive it where it is kept (or
         // the page lies in a window, all of which may be read, and is only read);
-        // 2. the mask keeps it inside and aligned to 8; 3. entries are only accessed as atomics
-        // once the leaf is in the tree.
-        unsafe { &*leaf.base.add(byte & (S::PAGE_SIZE - 8)).cast::<AtomicU64>() }
+        // 2. a spot lies inside its page or window, aligned to 8; 3. entries are only accessed
+        // as atomics once the leaf is in the tree.
+        unsafe { &*spot.base.cast::<AtomicU64>() }
     }
 
     /// Moves `len` bytes between two pages (or inside one, overlapping).
@@ -205,11 +250,82 @@ impl Page {
         }
     }
 
+    /// The eight words at `byte`.
+    #[inline]
+    pub(crate) fn words<S: PageSource>(self, byte: usize) -> Words {
+        Words {
+            base: self.base.wrapping_add(byte & (S::PAGE_SIZE - 32)).cast(),
+        }
+    }
+
+    /// The entry of `ENTRY` bytes at `byte` of a leaf.
+    #[inline]
+    pub(crate) fn spot<S: PageSource, const ENTRY: usize>(self, byte: usize) -> Spot<ENTRY> {
+        Spot {
+            base: self.base.wrapping_add(byte & (S::PAGE_SIZE - ENTRY)),
+        }
+    }
+
     /// Address of the byte at `byte`.
     #[inline]
     pub(crate) fn byte<S: PageSource>(self, byte: usize) -> *mut u8 {
         // SAFETY: the mask keeps the position inside the page.
         unsafe { self.base.add(byte & (S::PAGE_SIZE - 1)) }
+    }
+}
+
+/// Eight words in a row, inside one page. Kept no longer than its frame is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Words {
+    base: *mut u32,
+}
+
+// SAFETY: as for `Page`.
+unsafe impl Send for Words {}
+
+impl Words {
+    /// No words; never accessed.
+    pub(crate) const NONE: Self = Self {
+        base: core::ptr::null_mut(),
+    };
+
+    /// Word `number`, less than 8.
+    #[inline]
+    pub(crate) fn load(self, number: usize) -> u32 {
+        // SAFETY: 1. the frame is taken; 2. `base` has eight words of one page, aligned;
+        // 3. metadata words are accessed under the arena's lock only.
+        unsafe { self.base.add(number % 8).read() }
+    }
+
+    /// Sets word `number`, less than 8.
+    #[inline]
+    pub(crate) fn store(self, number: usize, value: u32) {
+        // SAFETY: as in `load`.
+        unsafe { self.base.add(number % 8).write(value) }
+    }
+}
+
+/// The place of one entry of `ENTRY` bytes in a leaf, aligned to its size.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<const ENTRY: usize> {
+    base: *mut u8,
+}
+
+impl Spot<4> {
+    /// The entry there.
+    #[inline]
+    pub(crate) fn load(self) -> u32 {
+        // SAFETY: 1. the frame is taken, or lies in a window, all of which may be read; 2. a spot
+        // lies inside its page or window and is aligned; 3. entries of 4 bytes are accessed
+        // under the arena's lock only.
+        unsafe { self.base.cast::<u32>().read() }
+    }
+
+    /// Sets the entry there, in a leaf that exists.
+    #[inline]
+    pub(crate) fn store(self, value: u32) {
+        // SAFETY: as in `load`, and the frame is taken.
+        unsafe { self.base.cast::<u32>().write(value) }
     }
 }
 
@@ -265,15 +381,31 @@ impl Window {
         !self.base.base.is_null()
     }
 
-    /// Page number `page` of an open window. The caller makes sure that there are so many.
+    /// Record `number` of 32 bytes from the start of an open window. The caller makes sure that
+    /// there are so many.
     #[inline]
-    pub(crate) fn page<S: PageSource>(&self, page: u32) -> Page {
-        Page {
-            base: self.base.base.wrapping_add(page as usize * S::PAGE_SIZE),
+    pub(crate) fn words(&self, number: u32) -> Words {
+        Words {
+            base: self.base.base.wrapping_add(number as usize * 32).cast(),
+        }
+    }
+
+    /// Entry `number` from page `first` of an open window on. The caller makes sure that there
+    /// are so many.
+    #[inline]
+    pub(crate) fn spot<S: PageSource, const ENTRY: usize>(
+        &self,
+        first: usize,
+        number: u32,
+    ) -> Spot<ENTRY> {
+        let byte = first * S::PAGE_SIZE + number as usize * ENTRY;
+        Spot {
+            base: self.base.base.wrapping_add(byte),
         }
     }
 
     /// Takes the frame with number `page` of the window, which is opened if need be, for `pages`.
+    #[inline]
     pub(crate) fn take<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
@@ -281,11 +413,36 @@ impl Window {
         page: u32,
     ) -> Result<FrameId, TakeError> {
         if !self.is_open() {
-            let first = frames.open_window(pages)?;
-            self.base = frames.page(first);
-            self.first = first.number();
+            self.open(frames, pages)?;
         }
         frames.take(FrameId::new(self.first + page))
+    }
+
+    /// The frame with number `page` of an open window.
+    #[inline]
+    pub(crate) fn frame(&self, page: u32) -> FrameId {
+        FrameId::from_number(self.first + page)
+    }
+
+    /// Takes up to `count` frames from number `page` on; returns how many, at least one.
+    pub(crate) fn take_run<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        pages: u32,
+        (page, count): (u32, u32),
+    ) -> Result<u32, TakeError> {
+        if !self.is_open() {
+            self.open(frames, pages)?;
+        }
+        frames.take_run(self.frame(page), count)
+    }
+
+    #[cold]
+    fn open<S: PageSource>(&mut self, frames: Frames<'_, S>, pages: u32) -> Result<(), TakeError> {
+        let first = frames.open_window(pages)?;
+        self.base = frames.page(first);
+        self.first = first.number();
+        Ok(())
     }
 
     /// Gives the window up; none of its frames is taken.

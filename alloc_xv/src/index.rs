@@ -19,7 +19,7 @@
 /// Second-level lists of one first level.
 const SECOND: usize = 32;
 const SECOND_LOG2: u32 = 5;
-/// First levels: free blocks are under two pages, at most 2 * 16384 granules of a 64 KiB page.
+/// First levels: blocks on lists are under two pages, at most 2 * 16384 granules of a 64 KiB page.
 const FIRST: usize = 11;
 /// Biggest block the index can hold, in granules.
 #[cfg(test)]

@@ -145,23 +145,23 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         }
     }
 
-    /// Block first, entry second: either can fail, and undoing the block leaves no trace.
+    /// Entry first, block second: either can fail, and undoing the entry leaves no trace.
     #[inline]
     fn place(&self, arena: &mut Arena, size: u32) -> Result<(&AtomicU64, u32, Object), PlaceError> {
         let frames = self.core.frames();
-        let granules = block_granules(size);
-        let offset = match arena.space.alloc(frames, granules, 0) {
-            Ok(offset) => offset,
-            Err(SpaceError::Take(error)) => return Err(PlaceError::Take(error)),
-            Err(SpaceError::Full) => return Err(PlaceError::Full),
-        };
         let vacancy = match arena.take_index(frames) {
             Ok(vacancy) => vacancy,
+            Err(IndexError::Take(error)) => return Err(PlaceError::Take(error)),
+            Err(IndexError::Full) => return Err(PlaceError::Entries),
+        };
+        let granules = block_granules(size);
+        let offset = match arena.space.alloc(frames, granules, vacancy.index) {
+            Ok(offset) => offset,
             Err(error) => {
-                arena.space.free(frames, offset, granules);
+                arena.untake_index(frames, vacancy);
                 return Err(match error {
-                    IndexError::Take(error) => PlaceError::Take(error),
-                    IndexError::Full => PlaceError::Entries,
+                    SpaceError::Take(error) => PlaceError::Take(error),
+                    SpaceError::Full => PlaceError::Full,
                 });
             }
         };
@@ -170,15 +170,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
             generation,
             cell,
             record,
+            ..
         } = vacancy;
-        arena.space.set_used(frames, offset, index);
         let object = Object {
             offset,
             size,
             tag: generation,
         };
         entry::set_locked(cell, Word::object(object));
-        record.add_live::<S>();
+        record.add_live(1);
         arena.objects += 1;
         arena.payload += u64::from(size);
         Ok((cell, index, object))
@@ -193,9 +193,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
                 found => Some(found),
             }
         });
-        let (cell, word, _) = found?;
+        let (cell, _, object) = found?;
         let frames = self.core.frames();
-        locked.free_block(frames, word);
+        locked.free_object(frames, object);
         locked.put_index(frames, index, cell, generation + 1);
         self.core.after_free(&mut locked);
         Ok(())
@@ -265,9 +265,10 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         self.core.set_inline_moves(objects);
     }
 
-    /// Limits the pages taken from the source, metadata included. What is taken stays taken.
+    /// Limits the pages taken from the source, metadata included. What is taken stays taken, but
+    /// for spare pages.
     pub fn set_limit_pages(&self, pages: usize) {
-        self.core.account().set_limit(pages);
+        self.core.set_limit(pages);
     }
 
     /// Pages taken from the source, metadata included.
@@ -322,8 +323,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         let arena = (bits >> ARENA_SHIFT) as usize & 0xff;
         let index = bits as u32 & ((1 << ARENA_SHIFT) - 1);
         let generation = (bits >> GENERATION_SHIFT) as u16 & entry::TAG_MAX;
-        if self.number.load(Relaxed) == 0 || bits >> POOL_SHIFT != self.number() || arena >= ARENAS
-        {
+        // Before the first allocation the number is 0, and one less than that is in no handle.
+        let number = self.number.load(Relaxed).wrapping_sub(1);
+        if bits >> POOL_SHIFT != u64::from(number) || arena >= ARENAS {
             return Err(AccessError::BadHandle);
         }
         Ok((arena, index, generation))

@@ -7,7 +7,7 @@ use crate::error::AllocError;
 use crate::fragments::{Parts, Resolve};
 use crate::frames::{Account, Frames};
 use crate::source::PageSource;
-use crate::space::SpaceError;
+use crate::space::{SPARE_ROOM, SpaceError};
 use crate::stats::{Compacted, Stats};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::{Backoff, CachePadded};
@@ -146,6 +146,16 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         }
     }
 
+    /// Limits the frames that may be taken. Near the limit no arena keeps spare pages.
+    pub(crate) fn set_limit(&self, frames: usize) {
+        self.account.set_limit(frames);
+        for arena in &self.arenas {
+            if !self.frames().has_room(SPARE_ROOM) {
+                arena.lock().space.release_spare(self.frames());
+            }
+        }
+    }
+
     pub(crate) fn set_inline_moves(&self, objects: u32) {
         self.inline_moves.store(objects, Relaxed);
         for arena in &self.arenas {
@@ -171,6 +181,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             }
             self.lock(arena).restart_pass();
             finished &= self.pass(arena, &mut left, |_| true, Arena::pack_step::<S>);
+            self.lock(arena).space.release_spare(self.frames());
         }
         Compacted {
             objects: self.moved() - moved,
@@ -191,7 +202,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                     Arena::compaction_step::<S>,
                 );
             }
-            self.lock(arena).rearm::<S>();
+            let mut locked = self.lock(arena);
+            locked.space.release_spare(self.frames());
+            locked.rearm::<S>();
         }
     }
 
@@ -230,7 +243,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
 
     #[cfg(feature = "std")]
     pub(crate) fn objects(&self) -> u64 {
-        (0..ARENAS).map(|arena| self.lock(arena).objects).sum()
+        (0..ARENAS)
+            .map(|arena| u64::from(self.lock(arena).objects))
+            .sum()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -240,7 +255,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         };
         for arena in 0..ARENAS {
             let arena = self.lock(arena);
-            stats.objects += arena.objects;
+            stats.objects += u64::from(arena.objects);
             stats.payload_bytes += arena.payload;
             stats.block_bytes += arena.space.used * 4;
             stats.data_pages += u64::from(arena.space.backed);

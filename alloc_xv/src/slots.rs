@@ -349,9 +349,10 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         self.core.set_inline_moves(objects);
     }
 
-    /// Limits the pages taken from the source, metadata included. What is taken stays taken.
+    /// Limits the pages taken from the source, metadata included. What is taken stays taken, but
+    /// for spare pages.
     pub fn set_limit_pages(&self, pages: usize) {
-        self.core.account().set_limit(pages);
+        self.core.set_limit(pages);
     }
 
     /// That limit; `usize::MAX` for none.

@@ -116,6 +116,28 @@ pub unsafe trait PageSource: Send + Sync {
     /// reference into it is left.
     unsafe fn give_back(&self, frame: FrameId);
 
+    /// Takes up to `count` frames of a window that follow each other, from `first` on; returns how
+    /// many. Called only where [`WINDOWS`](Self::WINDOWS) is set.
+    fn take_run(&self, first: FrameId, count: u32) -> u32 {
+        let frames = first.number()..first.number().saturating_add(count);
+        frames
+            .take_while(|&number| self.take(FrameId::new(number)).is_ok())
+            .count() as u32
+    }
+
+    /// Gives back `count` frames of a window that follow each other.
+    /// Called only where [`WINDOWS`](Self::WINDOWS) is set.
+    ///
+    /// # Safety
+    ///
+    /// That of [`give_back`](Self::give_back) for each of them.
+    unsafe fn give_back_run(&self, first: FrameId, count: u32) {
+        for number in first.number()..first.number().saturating_add(count) {
+            // SAFETY: the caller keeps the contract for each of them.
+            unsafe { self.give_back(FrameId::from_number(number)) };
+        }
+    }
+
     /// Where the frame's bytes are. Meaningful only while the frame is taken; computing it must
     /// be harmless, and should be cheap, for every number.
     fn address(&self, frame: FrameId) -> *mut u8;
@@ -141,6 +163,15 @@ unsafe impl<S: PageSource> PageSource for &S {
     unsafe fn give_back(&self, frame: FrameId) {
         // SAFETY: the caller keeps the contract of the same function.
         unsafe { (**self).give_back(frame) }
+    }
+
+    fn take_run(&self, first: FrameId, count: u32) -> u32 {
+        (**self).take_run(first, count)
+    }
+
+    unsafe fn give_back_run(&self, first: FrameId, count: u32) {
+        // SAFETY: the caller keeps the contract of the same function.
+        unsafe { (**self).give_back_run(first, count) }
     }
 
     fn address(&self, frame: FrameId) -> *mut u8 {

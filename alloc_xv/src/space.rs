@@ -22,7 +22,11 @@
 //! Invariants (checked by `check.rs`):
 //!
 //! 1. Two free blocks are never neighbours.
-//! 2. No free block holds a whole page: such pages go back to the source and become holes.
+//! 2. No free block holds a whole page: such pages go back to the source and become holes. One
+//!    free block may be an exception for a while, the *wide* one: it may hold up to [`SPARE_MAX`]
+//!    whole pages, and no more than 1/16 of the pages. So of many pages that come or go one after
+//!    the other several are taken or given back at once. It stands in no list: it is used when
+//!    the lists have nothing, and grows and shrinks without being linked again each time.
 //! 3. A block never crosses a hole, so the first granule after a hole starts a block.
 //! 4. `PREV_FREE` of a block tells whether the one before it is free; where no block follows (a
 //!    hole, the end) `TAIL_FREE` of the page table entry says it instead.
@@ -57,6 +61,13 @@ const PROBES: u32 = 2;
 const BACKED: u32 = 1 << 31;
 /// The block that ends where this page ends is free. Kept only where the next page is a hole.
 const TAIL_FREE: u32 = 1 << 30;
+
+/// Whole pages that the wide block may hold ...
+pub(crate) const SPARE_MAX: u32 = 8;
+/// ... and at most this share of all pages.
+const SPARE_SHARE: u32 = 16;
+/// None are kept where fewer than this many may be taken by the limit: another arena needs them.
+pub(crate) const SPARE_ROOM: usize = 16 * SPARE_MAX as usize;
 
 /// Pages whose addresses are kept at hand.
 const RECENT: usize = 16;
@@ -93,6 +104,10 @@ pub(crate) struct Space {
     /// Without windows: pages that were looked up last, by the low bits of their numbers: the words that an
     /// operation touches lie in few pages. A page is forgotten when its frame goes.
     recent: [Cell<(u32, Page)>; RECENT],
+    /// Start of the free block that holds whole pages, or [`NONE`].
+    pub(crate) wide: u32,
+    /// Granules of these pages.
+    pub(crate) spare: u64,
     /// Pages from here on were never used, or not since the space shrank.
     pub(crate) end: u32,
     /// Pages that have a frame.
@@ -120,6 +135,8 @@ impl Space {
             index: Index::new(),
             window: Window::CLOSED,
             recent: [const { Cell::new((NONE, Page::NONE)) }; RECENT],
+            wide: NONE,
+            spare: 0,
             end: 0,
             backed: 0,
             used: 0,
@@ -167,21 +184,21 @@ impl Space {
             }
             return Ok(at.offset);
         }
+        if self.wide != NONE {
+            let at = self.at(frames, self.wide);
+            let len = at.get::<S>() >> NUMBER_SHIFT;
+            if len >= granules {
+                self.touch();
+                self.wide = NONE;
+                self.spare = 0;
+                self.occupy(frames, at, len, granules, owner);
+                if len == granules {
+                    self.set_prev_free(frames, at.offset + len, false);
+                }
+                return Ok(at.offset);
+            }
+        }
         self.alloc_grown(frames, granules, owner)
-    }
-
-    #[cold]
-    fn alloc_grown<S: PageSource>(
-        &mut self,
-        frames: Frames<'_, S>,
-        granules: u32,
-        owner: u32,
-    ) -> Result<u32, SpaceError> {
-        let (start, len) = self.grow(frames, granules)?;
-        let at = self.at(frames, start);
-        self.occupy(frames, at, len, granules, owner);
-        self.set_prev_free(frames, start + len, len > granules);
-        Ok(start)
     }
 
     /// Makes a listed free block the block of an object.
@@ -223,7 +240,29 @@ impl Space {
     }
 
     /// Frees the used block at `start`.
+    #[inline(never)]
     pub(crate) fn free<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, granules: u32) {
+        self.free_block::<S, true>(frames, start, granules);
+    }
+
+    /// The same, and no page of it is kept that is not needed.
+    #[cold]
+    pub(crate) fn free_at_once<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        start: u32,
+        granules: u32,
+    ) {
+        self.free_block::<S, false>(frames, start, granules);
+    }
+
+    #[inline]
+    fn free_block<S: PageSource, const KEEP: bool>(
+        &mut self,
+        frames: Frames<'_, S>,
+        start: u32,
+        granules: u32,
+    ) {
         self.used -= u64::from(granules);
         let page_len = Self::page_granules::<S>();
         let (mut from, mut to) = (self.at(frames, start), start + granules);
@@ -235,31 +274,65 @@ impl Space {
             self.unlink_at(frames, from, len);
         }
         let next_is_hole = to % page_len == 0 && !self.is_backed(frames, to / page_len);
-        let mut follower_knows = false;
         if !next_is_hole {
             let next = self.beside(frames, from, to);
             self.touch();
             let word = next.get::<S>();
             if word & FREE != 0 {
                 // What follows a block that was free knows that already.
-                follower_knows = true;
                 let len = word >> NUMBER_SHIFT;
                 self.unlink_at(frames, next, len);
                 to += len;
             } else {
                 next.set::<S>(word | PREV_FREE);
-                follower_knows = true;
             }
         }
         self.forget_positions(from.offset, to);
-        if from.offset.div_ceil(page_len) < to / page_len {
-            self.make_free(frames, from.offset, to);
-        } else {
-            self.link_at(frames, from, to - from.offset);
-            if !follower_knows {
-                self.set_prev_free(frames, to, true);
-            }
+        let whole = Self::whole_pages::<S>(from.offset, to);
+        if whole > 0 && !(KEEP && self.keeps(frames, whole)) {
+            return self.free_pages(frames, from, to);
         }
+        self.link_at(frames, from, to - from.offset);
+        if next_is_hole {
+            self.set_tail_free(frames, to / page_len - 1, true);
+        }
+    }
+
+    /// Whole pages in a range.
+    #[inline]
+    pub(crate) fn whole_pages<S: PageSource>(from: u32, to: u32) -> u32 {
+        let page = Self::page_granules::<S>();
+        (to / page).saturating_sub(from.div_ceil(page))
+    }
+
+    /// Whole pages that the wide block may hold now.
+    #[inline]
+    fn spare_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
+        if !frames.has_room(SPARE_ROOM) {
+            return 0;
+        }
+        (self.backed / SPARE_SHARE).min(SPARE_MAX)
+    }
+
+    /// Whether a free block with this many whole pages may be the wide one. No other is then.
+    #[inline]
+    fn keeps<S: PageSource>(&mut self, frames: Frames<'_, S>, whole: u32) -> bool {
+        if self.wide != NONE {
+            self.release_spare(frames);
+        }
+        whole <= self.spare_max(frames)
+    }
+
+    /// Gives back the whole pages of the wide block.
+    #[cold]
+    pub(crate) fn release_spare<S: PageSource>(&mut self, frames: Frames<'_, S>) {
+        if self.wide == NONE {
+            return;
+        }
+        let at = self.at(frames, self.wide);
+        let len = at.get::<S>() >> NUMBER_SHIFT;
+        self.unlink_at(frames, at, len);
+        self.free_pages(frames, at, at.offset + len);
     }
 
     /// A free block of at least `granules`: one of the first of its own list if it fits, else the
@@ -293,29 +366,38 @@ impl Space {
     /// back to the source, the rest becomes free blocks. Every page in it has a frame.
     pub(crate) fn make_free<S: PageSource>(&mut self, frames: Frames<'_, S>, from: u32, to: u32) {
         let page = Self::page_granules::<S>();
-        let (first, last) = (from.div_ceil(page), to / page);
-        if first >= last {
-            if from < to {
-                self.link(frames, from, to - from);
-                self.set_prev_free(frames, to, true);
-            }
+        if from >= to {
             return;
         }
+        let at = self.at(frames, from);
+        if from.div_ceil(page) < to / page {
+            if !to.is_multiple_of(page) {
+                self.set_prev_free(frames, to, true);
+            }
+            return self.free_pages(frames, at, to);
+        }
+        self.link_at(frames, at, to - from);
+        self.set_prev_free(frames, to, true);
+    }
+
+    /// The same where the range holds a whole page, and a block that follows it inside a page
+    /// knows already that what is before it is free.
+    fn free_pages<S: PageSource>(&mut self, frames: Frames<'_, S>, from: At, to: u32) {
+        let page = Self::page_granules::<S>();
+        let (first, last) = (from.offset.div_ceil(page), to / page);
         if last * page < to {
             self.link(frames, last * page, to - last * page);
-            self.set_prev_free(frames, to, true);
         } else {
             self.set_prev_free(frames, to, false);
         }
-        if from < first * page {
-            self.link(frames, from, first * page - from);
+        let front = first * page - from.offset;
+        if front > 0 {
+            self.link_at(frames, from, front);
         }
         if first > 0 {
-            self.set_tail_free(frames, first - 1, from < first * page);
+            self.set_tail_free(frames, first - 1, front > 0);
         }
-        for number in (first..last).rev() {
-            self.unback(frames, number);
-        }
+        self.unback_run(frames, first, last);
     }
 
     /// Length of the free block that starts at `offset`, if one does.
@@ -392,7 +474,7 @@ impl Space {
         at.set::<S>(header);
         self.beside(frames, at, at.offset + len - 1)
             .set::<S>(header);
-        if len < LISTED_MIN {
+        if len < LISTED_MIN || self.becomes_wide::<S>(at.offset, len) {
             return;
         }
         let next = self.index.replace_head(Class::of(len), at.offset);
@@ -403,6 +485,20 @@ impl Space {
         }
     }
 
+    /// Makes a new free block the wide one, if it holds whole pages.
+    #[inline]
+    fn becomes_wide<S: PageSource>(&mut self, start: u32, len: u32) -> bool {
+        let page = Self::page_granules::<S>();
+        let whole = Self::whole_pages::<S>(start, start + len);
+        if len < page || whole == 0 {
+            return false;
+        }
+        debug_assert_eq!(self.wide, NONE, "two free blocks hold whole pages");
+        self.wide = start;
+        self.spare = u64::from(whole * page);
+        true
+    }
+
     /// Takes a free block off its list.
     pub(crate) fn unlink<S: PageSource>(&mut self, frames: Frames<'_, S>, start: u32, len: u32) {
         self.unlink_at(frames, self.at(frames, start), len);
@@ -411,7 +507,10 @@ impl Space {
     #[inline]
     fn unlink_at<S: PageSource>(&mut self, frames: Frames<'_, S>, at: At, len: u32) {
         self.touch();
-        if len >= LISTED_MIN {
+        if at.offset == self.wide {
+            self.wide = NONE;
+            self.spare = 0;
+        } else if len >= LISTED_MIN {
             self.unlink_from(frames, at, Class::of(len));
         }
     }
@@ -463,7 +562,11 @@ impl Space {
     }
 
     /// Compaction's positions must not stand inside a block that is being merged.
+    #[inline]
     pub(crate) fn forget_positions(&mut self, from: u32, to: u32) {
+        if self.cursor | self.scan | self.sweep == 0 {
+            return;
+        }
         // The cursor also moves back to a free block that ends where it stands: what is packed
         // to it must follow a used block.
         if from < self.cursor && self.cursor <= to {

@@ -14,19 +14,20 @@
 //! entries; so a free entry is found, and a leaf that became empty is given back, without a
 //! search. All words are zero in a new page and zero means "nothing" everywhere.
 
-use crate::frames::{Frames, Page, TakeError, Window};
+use crate::frames::{Frames, Page, Spot, TakeError, Window, Words};
 use crate::source::{FrameId, PageSource};
 use core::cell::Cell;
 
 const RECORD_BYTES: usize = 32;
+/// Numbers of a record's words.
 const FRAME: usize = 0;
-const LIVE: usize = 4;
-const FIRST_FREE: usize = 8;
-const NEXT: usize = 12;
-const PREV: usize = 16;
-const GENERATION: usize = 20;
-const RECORDS_USED: usize = 24;
-const FLAGS: usize = 28;
+const LIVE: usize = 1;
+const FIRST_FREE: usize = 2;
+const NEXT: usize = 3;
+const PREV: usize = 4;
+const GENERATION: usize = 5;
+const RECORDS_USED: usize = 6;
+const FLAGS: usize = 7;
 
 /// The record is counted in its directory's `RECORDS_USED`.
 const KNOWN: u32 = 1;
@@ -68,84 +69,71 @@ pub(crate) struct Tree<const ENTRY: usize, const ROOT: usize> {
 
 /// A leaf's record, in a directory that exists.
 #[derive(Clone, Copy)]
-pub(crate) struct Record {
-    page: Page,
-    byte: usize,
-}
+pub(crate) struct Record(Words);
 
 impl Record {
-    const NONE: Self = Self {
-        page: Page::NONE,
-        byte: 0,
-    };
+    const NONE: Self = Self(Words::NONE);
 
     #[inline]
-    fn get<S: PageSource>(self, field: usize) -> u32 {
-        self.page.load::<S>(self.byte + field)
+    fn get(self, field: usize) -> u32 {
+        self.0.load(field)
     }
 
     #[inline]
-    fn set<S: PageSource>(self, field: usize, value: u32) {
-        self.page.store::<S>(self.byte + field, value);
+    fn set(self, field: usize, value: u32) {
+        self.0.store(field, value);
     }
 
     /// The leaf's frame, if the leaf exists.
     #[inline]
-    pub(crate) fn frame<S: PageSource>(self) -> Option<FrameId> {
-        let number = self.get::<S>(FRAME).checked_sub(1)?;
+    pub(crate) fn frame(self) -> Option<FrameId> {
+        let number = self.get(FRAME).checked_sub(1)?;
         Some(FrameId::from_number(number))
     }
 
-    /// Counts one more live entry.
+    /// Counts more live entries.
     #[inline]
-    pub(crate) fn add_live<S: PageSource>(self) {
-        self.set::<S>(LIVE, self.get::<S>(LIVE) + 1);
+    pub(crate) fn add_live(self, count: u32) {
+        self.set(LIVE, self.get(LIVE) + count);
     }
 
-    /// Counts one live entry less and returns how many are left.
+    /// Counts fewer live entries and returns how many are left.
     #[inline]
-    pub(crate) fn remove_live<S: PageSource>(self) -> u32 {
-        let live = self.get::<S>(LIVE).saturating_sub(1);
-        self.set::<S>(LIVE, live);
+    pub(crate) fn remove_live(self, count: u32) -> u32 {
+        let live = self.get(LIVE).saturating_sub(count);
+        self.set(LIVE, live);
         live
     }
 
     /// First free entry of the leaf (its place in the leaf) plus one; 0 for none.
     #[inline]
-    pub(crate) fn first_free<S: PageSource>(self) -> u32 {
-        self.get::<S>(FIRST_FREE)
+    pub(crate) fn first_free(self) -> u32 {
+        self.get(FIRST_FREE)
     }
 
     /// Sets that.
     #[inline]
-    pub(crate) fn set_first_free<S: PageSource>(self, first: u32) {
-        self.set::<S>(FIRST_FREE, first);
+    pub(crate) fn set_first_free(self, first: u32) {
+        self.set(FIRST_FREE, first);
     }
 
     /// A number the owner keeps with the leaf, also while the leaf does not exist.
     #[inline]
-    pub(crate) fn generation<S: PageSource>(self) -> u32 {
-        self.get::<S>(GENERATION)
+    pub(crate) fn generation(self) -> u32 {
+        self.get(GENERATION)
     }
 
     /// Sets that number.
     #[inline]
-    pub(crate) fn set_generation<S: PageSource>(self, generation: u32) {
-        self.set::<S>(GENERATION, generation);
+    pub(crate) fn set_generation(self, generation: u32) {
+        self.set(GENERATION, generation);
     }
 
     /// Whether the leaf is in a list.
     #[inline]
-    pub(crate) fn is_listed<S: PageSource>(self) -> bool {
-        self.get::<S>(FLAGS) & LISTED != 0
+    pub(crate) fn is_listed(self) -> bool {
+        self.get(FLAGS) & LISTED != 0
     }
-}
-
-/// Where an entry is.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) leaf: Page,
-    pub(crate) byte: usize,
 }
 
 impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
@@ -216,32 +204,61 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
 
     /// Where the entry is, if its leaf exists.
     #[inline]
-    pub(crate) fn locate<S: PageSource>(&self, frames: Frames<'_, S>, index: u32) -> Option<Place> {
-        let leaf = self.leaf(frames, index / Self::leaf_len::<S>())?;
-        Some(Place {
-            leaf,
-            byte: (index % Self::leaf_len::<S>()) as usize * ENTRY,
-        })
+    pub(crate) fn locate<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        index: u32,
+    ) -> Option<Spot<ENTRY>> {
+        let (leaf, within) = (index / Self::leaf_len::<S>(), index % Self::leaf_len::<S>());
+        if S::WINDOWS {
+            let frame = self.leaf_frame(frames, leaf)?;
+            return Some(self.spot(frames, leaf, frame, within));
+        }
+        let page = self.leaf(frames, leaf)?;
+        Some(page.spot::<S, ENTRY>(within as usize * ENTRY))
     }
 
     /// Where the entry is, if that is known without a look. Its leaf may not exist: then the
     /// entry may be read, not written, and is zero or what it was when its leaf was dropped.
     #[inline]
-    pub(crate) fn peek<S: PageSource>(&self, index: u32) -> Option<Place> {
-        let page = ROOT as u32 + index / Self::leaf_len::<S>() % Self::leaves_max::<S>();
-        (S::WINDOWS && self.window.is_open()).then(|| Place {
-            leaf: self.window.page::<S>(page),
-            byte: (index % Self::leaf_len::<S>()) as usize * ENTRY,
-        })
+    pub(crate) fn peek<S: PageSource>(&self, index: u32) -> Option<Spot<ENTRY>> {
+        let index = index % Self::capacity::<S>() as u32;
+        (S::WINDOWS && self.window.is_open()).then(|| self.window.spot::<S, ENTRY>(ROOT, index))
     }
 
-    /// The leaf's page, if the leaf exists.
+    /// Where an entry is whose leaf exists.
     #[inline]
-    pub(crate) fn leaf<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<Page> {
+    pub(crate) fn spot_of_leaf<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        index: u32,
+    ) -> Option<Spot<ENTRY>> {
         if S::WINDOWS {
-            let frame = self.leaf_frame(frames, leaf)?;
-            return Some(self.leaf_page(frames, leaf, frame));
+            return self.peek::<S>(index);
         }
+        self.locate(frames, index)
+    }
+
+    /// Where an entry of a leaf is that exists, whose frame is known.
+    #[inline]
+    pub(crate) fn spot<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+        frame: FrameId,
+        within: u32,
+    ) -> Spot<ENTRY> {
+        if S::WINDOWS {
+            let index = leaf * Self::leaf_len::<S>() + within;
+            return self
+                .window
+                .spot::<S, ENTRY>(ROOT, index % Self::capacity::<S>() as u32);
+        }
+        frames.page(frame).spot::<S, ENTRY>(within as usize * ENTRY)
+    }
+
+    /// The leaf's page, if the leaf exists. Without windows.
+    fn leaf<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<Page> {
         let (recent, page) = self.recent.get();
         if recent == leaf.wrapping_add(1) {
             return Some(page);
@@ -249,20 +266,6 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         let page = frames.page(self.leaf_frame(frames, leaf)?);
         self.recent.set((leaf + 1, page));
         Some(page)
-    }
-
-    /// The page of a leaf that exists, whose frame is known.
-    #[inline]
-    pub(crate) fn leaf_page<S: PageSource>(
-        &self,
-        frames: Frames<'_, S>,
-        leaf: u32,
-        frame: FrameId,
-    ) -> Page {
-        if S::WINDOWS {
-            return self.window.page::<S>(ROOT as u32 + leaf);
-        }
-        frames.page(frame)
     }
 
     /// The leaf's frame, if the leaf exists.
@@ -288,29 +291,42 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     /// Counts an entry of an existing leaf as live.
     #[inline]
     pub(crate) fn add_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) {
-        if let Some(record) = self.record(frames, leaf) {
-            record.add_live::<S>();
+        if let Some(record) = self.record_of_leaf(frames, leaf) {
+            record.add_live(1);
         }
     }
 
     /// Counts one live entry less and returns how many are left.
     #[inline]
     pub(crate) fn remove_live<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> u32 {
+        self.record_of_leaf(frames, leaf)
+            .map_or(0, |record| record.remove_live(1))
+    }
+
+    /// The record of a leaf that exists.
+    #[inline]
+    pub(crate) fn record_of_leaf<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        leaf: u32,
+    ) -> Option<Record> {
+        if S::WINDOWS && self.window.is_open() {
+            debug_assert!(self.leaf_frame(frames, leaf).is_some());
+            return Some(Record(self.window.words(leaf % Self::leaves_max::<S>())));
+        }
         self.record(frames, leaf)
-            .map_or(0, Record::remove_live::<S>)
     }
 
     /// A leaf's record, if its directory exists.
     #[inline]
     pub(crate) fn record<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32) -> Option<Record> {
-        let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES;
         let dir = leaf / Self::dir_len::<S>();
         if S::WINDOWS {
             if *self.root.get(dir as usize)? == 0 {
                 return None;
             }
-            let page = self.window.page::<S>(dir);
-            return Some(Record { page, byte });
+            // Directories come first in the window, one behind the other.
+            return Some(Record(self.window.words(leaf % Self::leaves_max::<S>())));
         }
         let (recent, record) = self.recent_record.get();
         if recent == leaf.wrapping_add(1) {
@@ -320,8 +336,9 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
         if word == 0 {
             return None;
         }
+        let byte = (leaf % Self::dir_len::<S>()) as usize * RECORD_BYTES;
         let page = frames.page(FrameId::from_number(word - 1));
-        let record = Record { page, byte };
+        let record = Record(page.words::<S>(byte));
         self.recent_record.set((leaf + 1, record));
         Some(record)
     }
@@ -538,14 +555,14 @@ impl<const ENTRY: usize, const ROOT: usize> Tree<ENTRY, ROOT> {
     #[inline]
     fn get<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize) -> u32 {
         self.record(frames, leaf)
-            .map_or(0, |record| record.get::<S>(field))
+            .map_or(0, |record| record.get(field))
     }
 
     /// Sets a field of a record whose directory exists.
     #[inline]
     fn set<S: PageSource>(&self, frames: Frames<'_, S>, leaf: u32, field: usize, value: u32) {
         if let Some(record) = self.record(frames, leaf) {
-            record.set::<S>(field, value);
+            record.set(field, value);
         }
     }
 }

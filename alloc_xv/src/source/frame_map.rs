@@ -72,6 +72,7 @@ impl<'a> FrameMap<'a> {
     }
 
     /// Whether the frame is taken; also true past the end.
+    #[inline]
     pub(crate) fn is_taken(&self, frame: usize) -> bool {
         frame >= self.frames || self.words[frame / 64] >> (frame % 64) & 1 != 0
     }
@@ -88,38 +89,124 @@ impl<'a> FrameMap<'a> {
     }
 
     /// Marks a free frame as taken; false if it was not free.
+    #[inline]
     pub(crate) fn set_taken(&mut self, frame: usize) -> bool {
-        if self.is_taken(frame) {
+        if frame >= self.frames {
             return false;
         }
-        let mut index = frame;
-        for level in 0..self.levels {
-            let word = &mut self.words[self.level_start[level] + index / 64];
-            *word |= 1 << (index % 64);
-            if *word != u64::MAX {
-                break;
-            }
-            index /= 64;
+        let (word, bit) = (&mut self.words[frame / 64], 1 << (frame % 64));
+        if *word & bit != 0 {
+            return false;
+        }
+        *word |= bit;
+        if *word == u64::MAX {
+            self.set_full(frame / 64, true);
         }
         true
     }
 
     /// Marks a taken frame as free; false if it was not taken.
+    #[inline]
     pub(crate) fn set_free(&mut self, frame: usize) -> bool {
-        if frame >= self.frames || !self.is_taken(frame) {
+        if frame >= self.frames {
             return false;
         }
-        let mut index = frame;
-        for level in 0..self.levels {
+        let (word, bit) = (&mut self.words[frame / 64], 1 << (frame % 64));
+        let was = *word;
+        if was & bit == 0 {
+            return false;
+        }
+        *word = was & !bit;
+        if was == u64::MAX {
+            self.set_full(frame / 64, false);
+        }
+        true
+    }
+
+    /// Marks free frames from `first` on as taken, up to `count` and up to the first that is not
+    /// free; returns how many.
+    #[cfg(feature = "std")]
+    pub(crate) fn set_taken_run(&mut self, first: usize, count: usize) -> usize {
+        let end = first.saturating_add(count).min(self.frames);
+        let mut frame = first;
+        while frame < end {
+            let (index, mask) = Self::part(frame, end);
+            let word = &mut self.words[index];
+            // What is free below the first taken frame of the part.
+            let taken = *word & mask;
+            let mask = mask & (taken & taken.wrapping_neg()).wrapping_sub(1);
+            *word |= mask;
+            frame += mask.count_ones() as usize;
+            if mask != 0 && *word == u64::MAX {
+                self.set_full(index, true);
+            }
+            if taken != 0 {
+                break;
+            }
+        }
+        frame.saturating_sub(first)
+    }
+
+    /// Marks the `count` frames from `first` on as free; returns how many were taken.
+    #[cfg(feature = "std")]
+    pub(crate) fn set_free_run(&mut self, first: usize, count: usize) -> usize {
+        let end = first.saturating_add(count).min(self.frames);
+        let (mut frame, mut freed) = (first, 0);
+        while frame < end {
+            let (index, mask) = Self::part(frame, end);
+            let was = self.words[index];
+            self.words[index] = was & !mask;
+            freed += (was & mask).count_ones() as usize;
+            if was == u64::MAX {
+                self.set_full(index, false);
+            }
+            frame = (index + 1) * 64;
+        }
+        freed
+    }
+
+    /// How many of the `count` frames from `first` on are free before the first that is not.
+    #[cfg(feature = "std")]
+    pub(crate) fn free_run(&self, first: usize, count: usize) -> usize {
+        let end = first.saturating_add(count).min(self.frames);
+        let mut frame = first;
+        while frame < end {
+            let (index, mask) = Self::part(frame, end);
+            let taken = self.words[index] & mask;
+            if taken != 0 {
+                frame = index * 64 + taken.trailing_zeros() as usize;
+                break;
+            }
+            frame = (index + 1) * 64;
+        }
+        frame.min(end).saturating_sub(first)
+    }
+
+    /// The word of `frame`, and in it the bits of the frames from there to `end`.
+    #[cfg(feature = "std")]
+    fn part(frame: usize, end: usize) -> (usize, u64) {
+        let (bit, len) = (frame % 64, (end - frame).min(64 - frame % 64));
+        (frame / 64, u64::MAX >> (64 - len) << bit)
+    }
+
+    /// Word `index` of level 0 became full, or is full no longer: its bit, and the bits above as
+    /// far as that changes them.
+    #[cold]
+    fn set_full(&mut self, mut index: usize, full: bool) {
+        for level in 1..self.levels {
             let word = &mut self.words[self.level_start[level] + index / 64];
             let was_full = *word == u64::MAX;
-            *word &= !(1 << (index % 64));
-            if !was_full {
-                break;
+            let bit = 1 << (index % 64);
+            if full {
+                *word |= bit;
+            } else {
+                *word &= !bit;
+            }
+            if was_full == (*word == u64::MAX) {
+                return;
             }
             index /= 64;
         }
-        true
     }
 }
 
@@ -149,6 +236,32 @@ mod tests {
         assert_eq!(map.lowest_free(), None);
         assert!(!map.set_free(frames));
         assert!(map.is_taken(frames));
+    }
+
+    #[test]
+    fn runs_stop_at_the_first_taken_frame_and_keep_the_levels() {
+        let frames = 64 * 64 + 70;
+        let mut words = std::vec![0; FrameMap::words_needed(frames)];
+        let mut map = FrameMap::new(&mut words, frames).unwrap();
+        assert!(map.set_taken(200));
+        assert_eq!(map.set_taken_run(60, 300), 140);
+        assert_eq!(map.set_taken_run(200, 3), 0);
+        assert_eq!((map.free_run(0, 100), map.free_run(0, 50)), (60, 50));
+        assert_eq!((map.free_run(60, 9), map.free_run(201, 128)), (0, 128));
+        assert_eq!(map.set_taken_run(201, 64), 64);
+        assert_eq!(map.set_taken_run(0, 60), 60);
+        assert_eq!(map.lowest_free(), Some(265));
+        assert_eq!(map.set_taken_run(265, usize::MAX), frames - 265);
+        assert_eq!(map.lowest_free(), None);
+        assert_eq!(map.set_free_run(63, 130), 130);
+        assert_eq!(map.lowest_free(), Some(63));
+        assert_eq!(map.set_free_run(60, 5), 3);
+        assert_eq!(map.lowest_free(), Some(60));
+        assert_eq!(map.set_taken_run(60, 133), 133);
+        assert_eq!(map.lowest_free(), None);
+        assert_eq!(map.set_taken_run(frames, 1), 0);
+        assert_eq!(map.set_free_run(0, frames), frames);
+        assert!(words.iter().all(|&word| word == 0));
     }
 
     #[test]

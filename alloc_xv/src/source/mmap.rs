@@ -163,6 +163,7 @@ impl<const PAGE: usize> Shared<PAGE> {
     }
 
     /// The range of a frame, and the frame's place in it.
+    #[inline]
     fn area(&self, frame: FrameId) -> Option<(&Area<PAGE>, usize)> {
         match frame.number().checked_sub(self.windows_from) {
             None => Some((&self.ordinary, frame.number() as usize)),
@@ -236,10 +237,11 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
             return Err(OutOfPages);
         }
         let taken = match wanted {
-            Some(frame) if frame.number() >= shared.windows_from => match shared.area(frame) {
-                Some((area, place)) => area.take_exactly(place).map(|(_, ask)| (frame, ask)),
-                None => Err(OutOfPages),
-            },
+            Some(frame) if frame.number() >= shared.windows_from => shared
+                .area(frame)
+                .ok_or(OutOfPages)
+                .and_then(|(area, place)| area.take_exactly(place))
+                .map(|ask| (frame, ask)),
             wish => shared
                 .ordinary
                 .take_any(wish.map(|frame| frame.number() as usize))
@@ -263,6 +265,30 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
         if let Some((area, place)) = self.shared.area(frame) {
             area.give_back(place);
             self.shared.taken.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn take_run(&self, first: FrameId, count: u32) -> u32 {
+        let shared = &*self.shared;
+        let Some((area, place)) = shared.area(first) else {
+            return 0;
+        };
+        let before = shared.taken.fetch_add(count as usize, Relaxed);
+        let wanted = (count as usize).min(shared.capacity.saturating_sub(before));
+        let (got, ask) = area.take_run(place, wanted);
+        if got < count as usize {
+            shared.taken.fetch_sub(count as usize - got, Relaxed);
+        }
+        if ask {
+            self.wake_helper();
+        }
+        got as u32
+    }
+
+    unsafe fn give_back_run(&self, first: FrameId, count: u32) {
+        if let Some((area, place)) = self.shared.area(first) {
+            let freed = area.give_back_run(place, count as usize);
+            self.shared.taken.fetch_sub(freed, Relaxed);
         }
     }
 

@@ -206,6 +206,40 @@ fn compaction_without_a_spare_page_loses_nothing() {
     }
 }
 
+/// The pool had spare pages, but too few for the object, and gave them up because the limit was
+/// near; then the source had no page, and the pool was not as it was.
+#[test]
+fn a_request_that_fails_near_the_limit_leaves_the_spare_pages() {
+    let slots: Slots<_> = Slots::new(Failing::new(region::<4096>(1000)));
+    slots.set_inline_moves(0);
+    slots.set_limit_pages(600);
+    for key in 0..1000 {
+        slots.store(key, 0, &[&pattern(key, 1700)]).unwrap();
+    }
+    for key in 300..315 {
+        slots.clear(key).unwrap();
+    }
+    let mut spare_seen = false;
+    for key in 1000.. {
+        slots.source().fail_after(0);
+        let mut before = slots.stats();
+        spare_seen |= before.data_pages > before.block_bytes.div_ceil(4096) + 1;
+        let error = slots.store(key, 0, &[&pattern(key, 50_000)]).unwrap_err();
+        before.pages_max = slots.stats().pages_max;
+        assert_eq!(slots.stats(), before);
+        slots.check().unwrap();
+        if error != AllocError::OutOfPages {
+            assert_eq!(error, AllocError::LimitReached { limit_pages: 600 });
+            break;
+        }
+        slots.source().never_fail();
+        if slots.store(key, 0, &[&pattern(key, 50_000)]).is_err() {
+            break;
+        }
+    }
+    assert!(spare_seen, "no spare pages: the test has lost its point");
+}
+
 /// The last free block had room for a small object but stood in no list, so the pool backed a
 /// page it did not need, and the free block behind the object held that whole page.
 #[test]

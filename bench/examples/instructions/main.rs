@@ -1,7 +1,7 @@
 //! Instructions of an allocation and of a free, counted by callgrind.
 //!
 //! ```text
-//! bench/instructions.sh [--json FILE] [--split] [--quick] [--limit N]
+//! bench/instructions.sh [--json FILE] [--split] [--quick] [--history NAME] [--limit N]
 //! ```
 //!
 //! Without `--worker` this program runs itself under `valgrind --tool=callgrind`, once for each
@@ -33,6 +33,8 @@ struct Options {
     json: Option<PathBuf>,
     split: bool,
     quick: bool,
+    /// Only this history.
+    history: Option<String>,
     /// Instructions that an operation may take on average, if not the target.
     limit: Option<f64>,
     /// A job's name: this process runs under valgrind and only does that job.
@@ -49,6 +51,7 @@ fn options() -> Result<Options, String> {
             "--worker" => options.worker = Some(value()?),
             "--split" => options.split = true,
             "--quick" => options.quick = true,
+            "--history" => options.history = Some(value()?),
             "--limit" => {
                 let limit = value()?;
                 let number = limit
@@ -58,7 +61,8 @@ fn options() -> Result<Options, String> {
             }
             _ => {
                 return Err(format!(
-                    "unknown argument {arg}; known: --json FILE, --split, --quick, --limit N"
+                    "unknown argument {arg}; known: --json FILE, --split, --quick, \
+                     --history NAME, --limit N"
                 ));
             }
         }
@@ -85,7 +89,8 @@ fn main() -> ExitCode {
     let sizes = pool_sizes(options.quick);
     let result = match &options.worker {
         Some(name) => history::run_job(name, sizes).map(|()| true),
-        None => run::all(sizes).and_then(|rows| report::publish(&rows, &options)),
+        None => run::all(sizes, options.history.as_deref())
+            .and_then(|rows| report::publish(&rows, &options)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

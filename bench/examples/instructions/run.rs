@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Jobs at most at once: one takes up to 3 GiB.
 const JOBS_MAX: usize = 4;
 
-/// `FACE HISTORY INLINE_MOVES` of every job, those with compaction beside frees last.
-fn jobs() -> Vec<String> {
+/// `FACE HISTORY INLINE_MOVES` of every job, those with compaction beside frees last; only those
+/// of the history `only`, if one is named.
+fn jobs(only: Option<&str>) -> Vec<String> {
     let mut jobs = Vec::new();
     for inline_moves in [0, 1] {
-        for history in HISTORIES {
+        let asked_for = |history: &&str| only.is_none_or(|only| only == *history);
+        for history in HISTORIES.into_iter().filter(asked_for) {
             for face in FACES {
                 // One face shows what compaction adds.
                 if inline_moves == 0 || face == "slots" {
@@ -28,21 +30,20 @@ fn jobs() -> Vec<String> {
 }
 
 /// Runs everything and returns what was counted, in the order of the jobs.
-pub(crate) fn all(sizes: &[usize]) -> Result<Vec<Row>, String> {
+pub(crate) fn all(sizes: &[usize], only: Option<&str>) -> Result<Vec<Row>, String> {
     let version = Command::new("valgrind").arg("--version").output();
     if !version.is_ok_and(|output| output.status.success()) {
         return Err("valgrind is not there; bench/instructions.sh says how to install it".into());
     }
     let dir = std::env::temp_dir().join(format!("compcache-instructions-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-    let result = run_all(sizes, &dir);
+    let result = run_all(sizes, &jobs(only), &dir);
     // What is left there is of no use to anybody.
     let _ = std::fs::remove_dir_all(&dir);
     result
 }
 
-fn run_all(sizes: &[usize], dir: &Path) -> Result<Vec<Row>, String> {
-    let jobs = jobs();
+fn run_all(sizes: &[usize], jobs: &[String], dir: &Path) -> Result<Vec<Row>, String> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());

@@ -32,6 +32,17 @@ unsafe impl PageSource for Apart {
         unsafe { self.0.give_back(frame) }
     }
 
+    #[inline(never)]
+    fn take_run(&self, first: FrameId, count: u32) -> u32 {
+        self.0.take_run(first, count)
+    }
+
+    #[inline(never)]
+    unsafe fn give_back_run(&self, first: FrameId, count: u32) {
+        // SAFETY: the caller keeps the contract of the same function.
+        unsafe { self.0.give_back_run(first, count) }
+    }
+
     #[inline]
     fn address(&self, frame: FrameId) -> *mut u8 {
         self.0.address(frame)

@@ -35,9 +35,12 @@ pub(super) struct State {
     taken_populated: usize,
     /// The helper was asked to back the next chunk and has not come to it yet.
     asked: bool,
-    /// Frames given back and perhaps still resident; some may be taken again.
-    stash: [u32; BATCH_MAX],
+    /// Frames given back and perhaps still resident, as runs (first, how many); some may be taken
+    /// again.
+    stash: [(u32, u32); BATCH_MAX],
     stash_len: usize,
+    /// Frames of all these runs.
+    stashed: usize,
 }
 
 impl<const PAGE: usize> Area<PAGE> {
@@ -64,8 +67,9 @@ impl<const PAGE: usize> Area<PAGE> {
             populated: 0,
             taken_populated: 0,
             asked: false,
-            stash: [0; BATCH_MAX],
+            stash: [(0, 0); BATCH_MAX],
             stash_len: 0,
+            stashed: 0,
         };
         Ok(Self {
             map,
@@ -87,8 +91,9 @@ impl<const PAGE: usize> Area<PAGE> {
         Ok((frame, self.back_taken(&mut guard, frame)))
     }
 
-    /// Takes this frame, or none.
-    pub(super) fn take_exactly(&self, frame: usize) -> Result<(usize, bool), OutOfPages> {
+    /// Takes this frame, or none. The second value: it is time for the helper.
+    #[inline]
+    pub(super) fn take_exactly(&self, frame: usize) -> Result<bool, OutOfPages> {
         let mut guard = self.state();
         if !guard.taken_map.set_taken(frame) {
             return Err(OutOfPages);
@@ -97,35 +102,81 @@ impl<const PAGE: usize> Area<PAGE> {
             // Frames that are passed over are not backed.
             guard.populated = guard.populated.max(frame);
         }
-        Ok((frame, self.back_taken(&mut guard, frame)))
+        Ok(self.back_taken(&mut guard, frame))
+    }
+
+    /// Takes up to `count` frames that follow each other, from `first` on; returns how many, and
+    /// whether it is time for the helper.
+    pub(super) fn take_run(&self, first: usize, count: usize) -> (usize, bool) {
+        let mut guard = self.state();
+        let got = guard.taken_map.set_taken_run(first, count);
+        if got == 0 {
+            return (0, false);
+        }
+        if first > guard.fresh {
+            guard.populated = guard.populated.max(first);
+        }
+        (got, self.back_run(&mut guard, first + got - 1, got))
     }
 
     /// Backs a frame that was just taken, if it is not; true if it is time for the helper.
     #[inline]
     fn back_taken(&self, state: &mut State, frame: usize) -> bool {
-        if frame >= state.populated {
-            self.populate(state, frame);
+        self.back_run(state, frame, 1)
+    }
+
+    /// The same for `count` frames, of which `last` is the last.
+    #[inline]
+    fn back_run(&self, state: &mut State, last: usize, count: usize) -> bool {
+        if last >= state.populated {
+            self.populate(state, last);
         }
-        state.taken += 1;
-        if frame < state.fresh {
+        state.taken += count;
+        if last < state.fresh {
             return false;
         }
-        state.fresh = frame + 1;
-        let ask = !state.asked && self.runs_short(state);
-        state.asked |= ask;
-        ask
+        state.fresh = last + 1;
+        if state.asked || !self.runs_short(state) {
+            return false;
+        }
+        state.asked = true;
+        true
     }
 
     /// Takes a frame back.
+    #[inline]
     pub(super) fn give_back(&self, frame: usize) {
         let mut guard = self.state();
         let state = &mut *guard;
         let was_taken = state.taken_map.set_free(frame);
         debug_assert!(was_taken, "frame {frame} given back twice");
         state.taken -= usize::from(was_taken);
-        state.stash[state.stash_len] = frame as u32;
-        state.stash_len += 1;
-        if state.stash_len >= BATCH_MAX.min(state.taken / BATCH_SHARE).max(1) {
+        self.note(state, frame as u32, 1);
+    }
+
+    /// Takes `count` frames back that follow each other; returns how many of them were taken.
+    pub(super) fn give_back_run(&self, first: usize, count: usize) -> usize {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let freed = state.taken_map.set_free_run(first, count);
+        debug_assert_eq!(freed, count, "a frame of {first}.. given back twice");
+        state.taken -= freed;
+        self.note(state, first as u32, count as u32);
+        freed
+    }
+
+    /// Notes frames that may be returned to the system, and returns what is noted if it is
+    /// enough for that.
+    #[inline]
+    fn note(&self, state: &mut State, first: u32, count: u32) {
+        state.stashed += count as usize;
+        if let Some(place) = state.stash.get_mut(state.stash_len) {
+            *place = (first, count);
+            state.stash_len += 1;
+        }
+        if state.stash_len == BATCH_MAX
+            || state.stashed >= BATCH_MAX.min(state.taken / BATCH_SHARE).max(1)
+        {
             self.flush(state);
         }
     }
@@ -164,12 +215,14 @@ impl<const PAGE: usize> Area<PAGE> {
         (self.state().fresh / 8).next_multiple_of(os_page_size())
     }
 
+    #[inline]
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Every update leaves the state whole, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Backs the next fresh frames, up to and including `frame`.
+    #[cold]
     fn populate(&self, state: &mut State, frame: usize) {
         while state.populated <= frame {
             let start = state.populated;
@@ -265,25 +318,20 @@ impl<const PAGE: usize> Area<PAGE> {
     }
 
     /// Returns to the system what is free but may be resident.
+    #[cold]
     fn flush(&self, state: &mut State) {
-        let len = core::mem::take(&mut state.stash_len);
-        let mut stash = state.stash;
-        let noted = &mut stash[..len];
-        noted.sort_unstable();
-        let mut run: Option<(usize, usize)> = None;
-        for &frame in noted.iter() {
-            let frame = frame as usize;
-            match run {
-                Some((_, end)) if frame < end => continue,
-                _ if state.taken_map.is_taken(frame) => continue,
-                Some((start, end)) if frame == end => run = Some((start, frame + 1)),
-                _ => {
-                    self.drop_run(run);
-                    run = Some((frame, frame + 1));
+        state.stashed = 0;
+        match core::mem::take(&mut state.stash_len) {
+            1 => {
+                let (first, count) = (state.stash[0].0 as usize, state.stash[0].1 as usize);
+                if state.taken_map.free_run(first, count) == count {
+                    self.drop_run(Some((first, first + count)));
+                } else {
+                    self.drop_noted(state, 1);
                 }
             }
+            len => self.drop_noted(state, len),
         }
-        self.drop_run(run);
         // What was backed ahead goes once the pool shrinks; while it only breathes, it stays.
         if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
             self.drop_run(Some((state.fresh, state.populated)));
@@ -300,6 +348,35 @@ impl<const PAGE: usize> Area<PAGE> {
         }
     }
 
+    /// Drops the first `len` runs that were noted, as far as their frames are still free.
+    fn drop_noted(&self, state: &State, len: usize) {
+        let mut stash = state.stash;
+        let noted = &mut stash[..len];
+        if len > 1 {
+            noted.sort_unstable();
+        }
+        let mut run: Option<(usize, usize)> = None;
+        for &(first, count) in noted.iter() {
+            let mut frame = first as usize;
+            let end = frame + count as usize;
+            while frame < end {
+                let free = state.taken_map.free_run(frame, end - frame);
+                match run {
+                    // What was noted twice is dropped once.
+                    Some((_, to)) if frame + free <= to => {}
+                    Some((from, to)) if frame <= to => run = Some((from, frame + free)),
+                    _ if free > 0 => {
+                        self.drop_run(run);
+                        run = Some((frame, frame + free));
+                    }
+                    _ => {}
+                }
+                frame += free.max(1);
+            }
+        }
+        self.drop_run(run);
+    }
+
     fn drop_run(&self, run: Option<(usize, usize)>) {
         if let Some((start, end)) = run.filter(|&(start, end)| start < end) {
             // SAFETY: the frames are free, and stay so under the state's lock.
@@ -307,14 +384,15 @@ impl<const PAGE: usize> Area<PAGE> {
         }
     }
 
+    #[inline]
     fn grows_in_chunks(&self, state: &State) -> bool {
         self.in_chunks && state.taken * PAGE >= CHUNKS_FROM_BYTES
     }
 
     /// Whether less than a chunk is backed ahead of a range that grows in chunks.
+    #[inline]
     fn runs_short(&self, state: &State) -> bool {
-        self.grows_in_chunks(state)
-            && state.populated.saturating_sub(state.fresh) * PAGE < CHUNK_BYTES
+        state.fresh + CHUNK_BYTES / PAGE > state.populated && self.grows_in_chunks(state)
     }
 }
 
@@ -324,9 +402,13 @@ impl State {
         if let Some(frame) = wanted.filter(|&f| f <= self.fresh && !self.taken_map.is_taken(f)) {
             return Some(frame);
         }
-        while self.stash_len > 0 {
-            self.stash_len -= 1;
-            let frame = self.stash[self.stash_len] as usize;
+        while let Some((first, count)) = self.stash[..self.stash_len].last_mut() {
+            let frame = (*first + count.saturating_sub(1)) as usize;
+            *count = count.saturating_sub(1);
+            self.stashed -= 1;
+            if *count == 0 {
+                self.stash_len -= 1;
+            }
             if !self.taken_map.is_taken(frame) {
                 return Some(frame);
             }
