@@ -541,7 +541,7 @@ fn verify(index: u64, bytes: &[u8], checked: bool) -> Option<&[u8]> {
 #[cfg(feature = "std")]
 mod with_std {
     use super::{BuildError, Cache, Codec, Config, Deref, PageSource, Shared};
-    use alloc_xv::{Compact, MmapSource};
+    use alloc_xv::{Compact, Growth, MmapSource};
     use parking_lot::RawMutex;
     use std::thread::Thread;
     use std::vec::Vec;
@@ -557,6 +557,11 @@ mod with_std {
     impl<C: Codec, const PAGE: usize> StdCache<C, PAGE> {
         /// A cache for a device of `config.pages` pages.
         pub fn build(codec: C, config: Config) -> Result<Self, BuildError> {
+            Self::build_with(codec, config, Growth::default())
+        }
+
+        /// [`build`](Self::build), whose memory grows as it is told.
+        pub fn build_with(codec: C, config: Config, growth: Growth) -> Result<Self, BuildError> {
             let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
             let bank = (0..cpus + 1)
                 .map(|_| codec.workspace(PAGE).map(Shared::new))
@@ -567,7 +572,7 @@ mod with_std {
             let room = bytes
                 .saturating_add(bytes / 4)
                 .saturating_add(64 * PAGE * 4);
-            let source = MmapSource::new(room).map_err(BuildError::Source)?;
+            let source = MmapSource::with_growth(room, growth).map_err(BuildError::Source)?;
             Self::new(source, codec, bank, config)
         }
 

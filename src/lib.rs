@@ -56,7 +56,7 @@ mod sectors;
 mod workspace;
 
 #[cfg(feature = "std")]
-pub use alloc_xv::{Compactor, MmapSource};
+pub use alloc_xv::{Compactor, Growth, MmapSource};
 pub use alloc_xv::{PageSource, RegionSource};
 #[cfg(feature = "std")]
 pub use cache::StdCache;

@@ -94,7 +94,7 @@ pub use source::{
     Counting, Failing, FrameId, Limited, OutOfPages, PageSource, RegionError, RegionSource,
 };
 #[cfg(feature = "std")]
-pub use source::{MmapError, MmapSource};
+pub use source::{Growth, MmapError, MmapSource};
 pub use stats::{Compacted, Stats};
 
 /// Bytes of an object's block beside its payload, before rounding up to 4 bytes.

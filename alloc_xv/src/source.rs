@@ -12,7 +12,7 @@ mod region;
 mod wrap;
 
 #[cfg(feature = "std")]
-pub use mmap::{MmapError, MmapSource};
+pub use mmap::{Growth, MmapError, MmapSource};
 pub use region::{RegionError, RegionSource};
 pub use wrap::{Counting, Failing, Limited};
 

@@ -94,8 +94,7 @@ pub fn run_cache(
         .collect();
     let all = (rounds * runs.len()) as f64;
     for round in 0..rounds {
-        for number in 0..runs.len() {
-            let (input, results) = &mut runs[number];
+        for (number, (input, results)) in runs.iter_mut().enumerate() {
             let done = (round * threads.len() + number) as f64;
             timed_round(input, results)?;
             progress((done + 0.5) / all);

@@ -4,7 +4,7 @@ use crate::block::{BlockDevice, Extent, ExtentKind, PAGE_SIZE, SECTOR_SIZE, chec
 use crate::error::{Error, NewError};
 use crate::latency::{Kind, Latency, Recorder};
 use alloc_xv::{Compactor, thread_hint};
-use compcache::{IoStat, Memory, MmStat, SIZE_CLASSES, StdCache};
+use compcache::{Growth, IoStat, Memory, MmStat, SIZE_CLASSES, StdCache};
 use compress::{AnyCodec, Lz4};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +35,8 @@ pub struct Config {
     pub mem_limit: u64,
     /// Keep a checksum with each stored page.
     pub checksum: bool,
+    /// How memory is taken from the system: by single pages where others wait for it.
+    pub growth: Growth,
 }
 
 impl Config {
@@ -46,6 +48,7 @@ impl Config {
             codec: AnyCodec::Lz4(Lz4),
             mem_limit: 0,
             checksum: true,
+            growth: Growth::Chunks,
         }
     }
 }
@@ -104,7 +107,7 @@ impl Device {
         let mut pages = compcache::Config::new(config.size / PAGE_SIZE);
         pages.checksum = config.checksum;
         pages.mem_limit = config.mem_limit;
-        let cache = Arc::new(Cache::build(config.codec, pages)?);
+        let cache = Arc::new(Cache::build_with(config.codec, pages, config.growth)?);
         let shard = || {
             CachePadded::new(Shard {
                 kinds: [const { Recorder::new() }; Kind::COUNT],

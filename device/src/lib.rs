@@ -39,6 +39,7 @@ mod error;
 mod latency;
 
 pub use block::{BlockDevice, Extent, ExtentKind, PAGE_SIZE, SECTOR_SIZE, check_range};
+pub use compcache::Growth;
 pub use compress::AnyCodec;
 pub use device::{Cache, Config, Device, Stat};
 pub use error::{Errno, Error, NewError};

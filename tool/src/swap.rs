@@ -23,7 +23,7 @@ mod via;
 
 use std::sync::Arc;
 
-use compcache_device::{BlockDevice, Config, Device};
+use compcache_device::{BlockDevice, Config, Device, Growth};
 use compcache_sys::swap;
 
 use args::Area;
@@ -161,6 +161,8 @@ fn device(area: &Area) -> Result<Device, String> {
     let config = Config {
         codec: area.codec,
         mem_limit: area.mem_limit,
+        // Whoever swaps waits for this memory: 2 MiB at once are more than the kernel keeps for it.
+        growth: Growth::Pages,
         ..Config::new(area.size)
     };
     Device::new(config).map_err(|error| format!("{error}; try a smaller --size"))

@@ -82,6 +82,7 @@ struct Shared<const PAGE: usize> {
     /// Frames taken in all ranges, and how many may be.
     taken: AtomicUsize,
     capacity: usize,
+    growth: Growth,
     /// Frames that may lie anywhere.
     ordinary: Area<PAGE>,
     /// Number `k` begins at frame `windows_from + k * WINDOW_FRAMES`. Windows stay mapped once
@@ -92,12 +93,29 @@ struct Shared<const PAGE: usize> {
     openings: Mutex<Vec<(u32, bool)>>,
 }
 
+/// By how much a source has memory backed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// Ahead of need, 2 MiB at once in ranges that have grown over 1 MiB: the quick way.
+    #[default]
+    Chunks,
+    /// Page by page as they are taken. For who takes memory where there is hardly any: what swap
+    /// is kept in, say. Asking for 2 MiB there uses up what the kernel keeps for those who free
+    /// memory, and waits for pages that only the asker can write out.
+    Pages,
+}
+
 impl<const PAGE: usize> MmapSource<PAGE> {
     const PAGE_SIZE_IS_SUPPORTED: () = assert!(PAGE == 4096 || PAGE == 16384 || PAGE == 65536);
 
     /// A source of up to `capacity_bytes` (rounded up to whole pages); memory is taken only for
     /// frames that are.
     pub fn new(capacity_bytes: usize) -> Result<Self, MmapError> {
+        Self::with_growth(capacity_bytes, Growth::default())
+    }
+
+    /// [`new`](Self::new), growing as it is told.
+    pub fn with_growth(capacity_bytes: usize, growth: Growth) -> Result<Self, MmapError> {
         let () = Self::PAGE_SIZE_IS_SUPPORTED;
         let capacity = capacity_bytes.div_ceil(PAGE);
         if capacity == 0 || capacity > FrameId::LIMIT as usize {
@@ -106,7 +124,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
                 max: (FrameId::LIMIT as usize).saturating_mul(PAGE),
             });
         }
-        let ordinary = Area::new(capacity, true)?;
+        let ordinary = Area::new(capacity, growth == Growth::Chunks)?;
         let windows_from = (capacity as u32).next_multiple_of(WINDOW_FRAMES);
         Ok(Self {
             base: ordinary.start(),
@@ -115,6 +133,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
                 taken: AtomicUsize::new(0),
                 capacity,
                 ordinary,
+                growth,
                 windows: [const { OnceLock::new() }; WINDOWS_MAX],
                 windows_from,
                 openings: Mutex::new(Vec::new()),
@@ -191,7 +210,8 @@ impl<const PAGE: usize> Shared<PAGE> {
         }
         let place = self.windows.get(number)?;
         if closed.is_none() {
-            let in_chunks = frames as usize * PAGE >= CHUNKED_WINDOW_BYTES;
+            let in_chunks =
+                self.growth == Growth::Chunks && frames as usize * PAGE >= CHUNKED_WINDOW_BYTES;
             let area = Area::new(frames as usize, in_chunks).ok()?;
             // The place is empty: windows are numbered in order, under the lock.
             place.set(area).ok()?;

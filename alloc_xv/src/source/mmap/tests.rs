@@ -26,6 +26,28 @@ fn resident_memory_follows_what_is_taken() {
     assert_eq!(source.resident_bytes(), 0);
 }
 
+/// Swap stood still for minutes with all memory taken: the server asked for 2 MiB at once, which the
+/// kernel does not keep for who frees memory, and everybody else waited for the server.
+#[test]
+fn by_single_pages_no_more_is_resident_than_taken() {
+    let source: MmapSource = MmapSource::with_growth(1 << 30, Growth::Pages).unwrap();
+    let mut frames = std::vec::Vec::new();
+    for taken in 1..=2000 {
+        let frame = source.take(frames.last().copied()).unwrap();
+        // SAFETY: taken above, nobody else has it.
+        unsafe { source.address(frame).write_bytes(0xa5, 4096) };
+        frames.push(frame);
+        if taken % 500 == 0 {
+            assert_eq!(source.resident_bytes(), taken * 4096);
+        }
+    }
+    for frame in frames.drain(..) {
+        // SAFETY: taken above and not used any more.
+        unsafe { source.give_back(frame) };
+    }
+    assert_eq!(source.resident_bytes(), 0);
+}
+
 #[test]
 fn the_wanted_frame_is_given_when_it_is_free() {
     let source: MmapSource = MmapSource::new(1 << 20).unwrap();
