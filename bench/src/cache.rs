@@ -3,10 +3,10 @@
 //! Two kinds of pass. In a *timed* pass every operation is timed by itself, and blocks of cache
 //! operations alternate with blocks of the codec alone on other pages, half the set away, so
 //! that both see the same machine and neither finds its pages in the processor's caches because
-//! of the other. In a *rate* pass nothing but the whole is timed; threads take blocks of pages as
-//! they come to them, so none is left with the pages that compress slowly, and rounds of one
-//! thread and of several alternate. Pages of one repeated word never reach a codec and are left out
-//! of the times (not of the sizes).
+//! of the other. In a *rate* pass nothing but the whole is timed; each thread begins with its own
+//! share of the pages and then helps the others, so that none is left with those that compress
+//! slowly, and rounds of one thread and of several alternate. Pages of one repeated word never
+//! reach a codec and are left out of the times (not of the sizes).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -21,7 +21,7 @@ const PAGE: usize = 4096;
 /// Pages between two changes from cache to codec and back.
 const BLOCK: usize = 32;
 /// Pages that a thread takes at once in a rate pass.
-const SHARE: usize = 64;
+const BITE: usize = 64;
 /// A page is stored raw from here on, as the cache does it.
 const HUGE: usize = PAGE - PAGE / 64;
 
@@ -193,21 +193,30 @@ fn on_threads<R: Send>(
     })
 }
 
-/// Pages a second of `operation`, called once for each page, all threads together.
+/// Pages a second of `operation`, called once for each page, all threads together. Each begins
+/// with its own share; who is done helps those who are not.
 fn rate(
     input: &Input<'_>,
     operation: &(dyn Fn(usize) -> Result<(), String> + Sync),
 ) -> Result<f64, String> {
-    let (next, len) = (AtomicUsize::new(0), input.pages.len());
+    let (len, threads) = (input.pages.len(), input.threads);
+    let share = len.div_ceil(threads).max(1);
+    let next: Vec<_> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
     let start = Instant::now();
-    on_threads(input.threads, len, &|_| {
-        loop {
-            let first = next.fetch_add(SHARE, Ordering::Relaxed);
-            if first >= len {
-                return Ok(());
+    on_threads(threads, len, &|range| {
+        let own = range.start / share;
+        for turn in 0..threads {
+            let whose = (own + turn) % threads;
+            let (first, last) = ((whose * share).min(len), ((whose + 1) * share).min(len));
+            loop {
+                let from = first + next[whose].fetch_add(BITE, Ordering::Relaxed);
+                if from >= last {
+                    break;
+                }
+                (from..(from + BITE).min(last)).try_for_each(operation)?;
             }
-            (first..(first + SHARE).min(len)).try_for_each(operation)?;
         }
+        Ok(())
     })?;
     Ok(input.pages.len() as f64 / start.elapsed().as_secs_f64())
 }
