@@ -106,6 +106,10 @@ pub const OVERHEAD: usize = 4;
 /// Bytes of the biggest object.
 pub const OBJECT_MAX: usize = 64 * 1024;
 
+/// Whole pages that an arena keeps at hand at most, beside those that hold objects: they are counted
+/// like any other, and go when memory gets short.
+pub const SPARE_PAGES_MAX: u32 = space::SPARE_MAX;
+
 /// Blocks whose header or links one allocation or free touches at most, compaction aside.
 pub const BLOCKS_TOUCHED_MAX: u32 = 24;
 

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Which of the two processes goes on.
 #[derive(Debug)]
@@ -26,13 +27,29 @@ pub enum Side {
     Child(Ready),
 }
 
+/// How often it is looked whether threads that end have ended, and how long each time.
+const LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(2);
+
+fn count_threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
 /// Divides the process in two.
 ///
 /// # Errors
 /// Where there are other threads, which the child would not have, and with them no locks that they
 /// hold; where there is no `/proc` to see them, or no `/dev/null`; where there is no room for a process.
 pub fn fork() -> io::Result<Side> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    // A thread that has done its work is seen a moment longer.
+    let mut threads = count_threads()?;
+    for _ in 0..LOOKS {
+        if threads == 1 {
+            break;
+        }
+        std::thread::sleep(LOOK);
+        threads = count_threads()?;
+    }
     if threads != 1 {
         let text = format!("{threads} threads run, expected one");
         return Err(io::Error::other(text));

@@ -265,10 +265,19 @@ pub fn claim(device: &Path) -> io::Result<OwnedFd> {
     open(device, flags, Mode::empty()).map_err(Into::into)
 }
 
-/// Whether something has claimed a block device for itself: swap, a mount, a device over it.
+/// Whether something has claimed a block device for itself: swap, a mount, a device over it. Where
+/// that cannot be found out, it has.
 #[must_use]
 pub fn is_claimed(device: &Path) -> bool {
-    claim(device).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+    claim(device).is_err_and(|error| !is_gone(&error))
+}
+
+/// Whether a claim failed because there is no such device any more.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NOENT, Errno::NXIO, Errno::NODEV];
+    gone.iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn open_node(path: &Path) -> Result<OwnedFd, Errno> {

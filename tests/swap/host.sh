@@ -143,10 +143,10 @@ say "$(tail -1 "$work/touch.out")"
 say "== in the background"
 "$compcache" swap --size 64M --via "$via" --priority 1000 --daemon --pid-file "$work/pid" >"$work/server.out" ||
     fail "it does not start"
+server=$(cat "$work/pid")
 # Not waited for: swap is on when the command has ended.
 device=$(sed -n 's/^swap on \([^ ]*\) .*/\1/p' "$work/server.out")
 grep -q "^$device " /proc/swaps || fail "'$device' is not in /proc/swaps"
-server=$(cat "$work/pid")
 listed=$("$compcache" ctl --json)
 [[ $listed == *'"[SWAP]"'* ]] || fail "ctl does not list it: $listed"
 kill -TERM "$server"

@@ -33,7 +33,7 @@ Examples:
   compcache analyze --pid 4242              what would compressing this process's memory save?
   compcache capture --pid 4242 -o app.pages keep its pages for later
   compcache bench --pages app.pages --report out
-  compcache serve --size 4G --nbd unix:/run/swap.sock
+  compcache serve --size 4G --nbd unix:/run/disk.sock
   compcache ctl                             what is served, in zramctl's columns
   compcache top                             and what it does, live
 
@@ -218,16 +218,16 @@ pub(crate) struct ReportArgs {
 #[command(group(ArgGroup::new("frontend").args(FRONTENDS.iter().copied()).required(true).multiple(true)))]
 #[command(after_help = "\
 Examples:
-  compcache serve --size 4G --nbd unix:/run/swap.sock
+  compcache serve --size 4G --nbd unix:/run/disk.sock
   compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
-  compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/swap.sock
+  compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/disk.sock
   compcache serve --size 4G --fuse /mnt/disk --loop      a file, and /dev/loopN
   compcache serve --size 4G --nbd unix:/run/disk.sock --daemon --pid-file /run/disk.pid
   kill $(cat /run/disk.pid)                              and stopped again
   compcache serve --size 4G --vhost-user /run/vm.sock    a disk for a virtual machine:
   qemu-system-x86_64 -m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem \
     -chardev socket,id=c,path=/run/vm.sock -device vhost-user-blk-pci,chardev=c ...
-  nbdinfo 'nbd+unix:///?socket=/run/swap.sock'           what a client sees
+  nbdinfo 'nbd+unix:///?socket=/run/disk.sock'           what a client sees
 
 A socket is readable by its owner only; change its mode to let others in. TCP is neither encrypted nor protected.")]
 pub(crate) struct ServeArgs {

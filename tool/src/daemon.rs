@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use compcache_sys::daemon::{self, Ready, Side, Started, Starting};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::output;
@@ -51,7 +51,12 @@ impl Start {
                 format!("cannot go to the background: {error}; leave out --daemon")
             })? {
                 Side::Child(ready) => Some(ready),
-                Side::Parent(starting) => std::process::exit(wait(starting, signals)?),
+                Side::Parent(starting) => {
+                    let ended = wait(starting, signals);
+                    // The file and its lock are the child's.
+                    std::mem::forget(pid_file);
+                    std::process::exit(ended?)
+                }
             },
         };
         if let Some(file) = &mut pid_file {
@@ -75,6 +80,7 @@ impl Start {
 /// session, where a terminal's do not come.
 fn wait(starting: Starting, signals: &StopSignals) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("cannot wait for the server: {error}");
+    let mut stopped = false;
     loop {
         let mut watched = [
             PollFd::new(starting.as_fd(), PollFlags::POLLIN),
@@ -90,9 +96,12 @@ fn wait(starting: Starting, signals: &StopSignals) -> Result<i32, String> {
         }
         if signals.wait(Duration::ZERO)? {
             starting.terminate().map_err(failed)?;
+            stopped = true;
         }
     }
     match starting.wait().map_err(failed)? {
+        // It was ready just before it heard of it.
+        Started::Ready if stopped => Err("stopped while the server started".to_owned()),
         Started::Ready => Ok(0),
         // It has said why.
         Started::Ended(status) => Ok(status),
@@ -100,6 +109,10 @@ fn wait(starting: Starting, signals: &StopSignals) -> Result<i32, String> {
             "the server was killed by signal {signal} while it started; try it without --daemon"
         )),
     }
+}
+
+fn no_pid_file(path: &Path) -> String {
+    format!("{}: this is no pid file; name another file", path.display())
 }
 
 /// A file with the number of a process, locked as long as that lives.
@@ -118,14 +131,24 @@ impl PidFile {
         loop {
             let mut options = File::options();
             options.read(true).write(true).create(true).truncate(false);
-            let mut file = options.open(path).map_err(failed)?;
+            // No link is followed, and opening waits for nobody.
+            let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+            let opened = options.custom_flags(flags.bits()).open(path);
+            let is_other = match &opened {
+                Ok(file) => !file.metadata().map_err(failed)?.is_file(),
+                Err(error) => error.raw_os_error() == Some(Errno::ELOOP as i32),
+            };
+            if is_other {
+                // At the end it would be removed, /dev/null as well.
+                return Err(no_pid_file(path));
+            }
+            let mut file = opened.map_err(failed)?;
             let mut text = String::new();
             let read = (&mut file).take(PID_BYTES_MAX).read_to_string(&mut text);
             let is_long = text.len() as u64 == PID_BYTES_MAX;
             let text = text.trim();
             if read.is_err() || is_long || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-                let path = path.display();
-                return Err(format!("{path}: this is no pid file; name another file"));
+                return Err(no_pid_file(path));
             }
             let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => file,
@@ -150,7 +173,7 @@ impl PidFile {
 
     /// Whether the file still has its name.
     fn is_there(&self) -> bool {
-        match (self.file.metadata(), self.path.metadata()) {
+        match (self.file.metadata(), self.path.symlink_metadata()) {
             (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
             _ => false,
         }

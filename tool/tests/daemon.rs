@@ -164,6 +164,25 @@ fn other_files_are_not_taken_for_pid_files() {
         assert!(!place.socket().exists());
         fs::remove_file(place.pid_file()).unwrap();
     }
+    // A FIFO stands for device nodes: --pid-file /dev/null removed that. Of a link what it leads to
+    // would be written, and the link removed.
+    nix::unistd::mkfifo(&place.pid_file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_fails(
+        &place.serve(&["--mlock", "off"]),
+        1,
+        &["this is no pid file"],
+    );
+    assert!(place.pid_file().exists());
+    fs::remove_file(place.pid_file()).unwrap();
+    std::os::unix::fs::symlink("elsewhere", place.pid_file()).unwrap();
+    assert_fails(
+        &place.serve(&["--mlock", "off"]),
+        1,
+        &["this is no pid file"],
+    );
+    assert!(fs::symlink_metadata(place.pid_file()).is_ok());
+    assert!(!place.pid_file().with_file_name("elsewhere").exists());
+    fs::remove_file(place.pid_file()).unwrap();
     fs::create_dir(place.pid_file()).unwrap();
     assert_fails(&place.serve(&["--mlock", "off"]), 1, &["cannot write"]);
 }

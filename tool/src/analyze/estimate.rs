@@ -1,6 +1,7 @@
 //! What allocators would take for objects of given sizes, by rule rather than by trial.
 //!
-//! `compcache bench` measures; this estimates a freshly filled store, within a percent of it.
+//! `compcache bench` measures; this estimates a freshly filled store, within a percent of it and
+//! without the few pages that each arena keeps at hand.
 
 use crate::pages::PAGE_SIZE;
 

@@ -16,7 +16,7 @@ pub(crate) trait Frontend: Send {
     /// One line with the next step; nothing is left behind then.
     fn start(&mut self, device: &Arc<Device>) -> Result<(), String>;
 
-    /// Where clients find it, a line each, once it has started: `nbd unix:/run/swap.sock`.
+    /// Where clients find it, a line each, once it has started: `nbd unix:/run/disk.sock`.
     fn places(&self) -> Vec<String>;
 
     /// Clients that use it now.
@@ -118,6 +118,12 @@ pub(crate) fn claim(device: &std::path::Path) -> Result<Option<OwnedFd>, String>
                 "{device} is in use; run 'swapoff {device}' or unmount it, then try again"
             ))
         }
-        claimed => Ok(claimed.ok()),
+        // No such disk any more: nobody has it.
+        Err(error) if compcache_sys::loops::is_gone(&error) => Ok(None),
+        Err(error) => Err(format!(
+            "{}: {error}; nobody knows whether it is in use, try again",
+            device.display()
+        )),
+        Ok(claim) => Ok(Some(claim)),
     }
 }

@@ -74,8 +74,11 @@ fn a_cache_takes_what_is_estimated() {
         let raw = sizes.iter().filter(|size| **size == PAGE_SIZE as u32);
         assert_eq!(raw.count() as u64, stat.huge_pages, "{count} pages");
         let (found, estimate) = (stat.mem_used_total, cache_bytes(&sizes));
+        // Of the arenas in use, one here, each may keep pages at hand.
+        let spare = u64::from(alloc_xv::SPARE_PAGES_MAX) * PAGE_SIZE as u64;
+        let percent = estimate / 100;
         assert!(
-            found.abs_diff(estimate) * 100 <= found,
+            (estimate - percent..=estimate + percent + spare).contains(&found),
             "{count} pages: {found} bytes, {estimate} estimated"
         );
     }
