@@ -344,7 +344,7 @@ where
     }
 
     /// Limits the memory taken, in bytes rounded up to pages of the source, tables included; 0
-    /// for no limit. Memory that is taken already stays taken; puts fail until enough is
+    /// for no limit. What pages are stored in stays taken; puts fail until enough is
     /// discarded.
     pub fn set_mem_limit(&self, bytes: u64) {
         let pages = match bytes {

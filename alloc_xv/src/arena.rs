@@ -183,6 +183,8 @@ impl Arena {
             self.space.unback(frames, page);
         }
         self.entries.drop_all(frames);
+        // Its window was opened also if the first page could not be had.
+        self.space.table.clear(frames);
         self.space.window.close(frames);
         *self = Self {
             moved: self.moved,

@@ -140,6 +140,8 @@ impl Arena {
         frames: Frames<'_, S>,
         budget: Budget,
     ) -> Step {
+        // What goes at once is no gain.
+        self.space.release_spare(frames);
         let backed = self.space.backed;
         let step = self.run_step(frames, budget);
         self.pages_compacted += u64::from(backed.saturating_sub(self.space.backed));
@@ -147,8 +149,7 @@ impl Arena {
     }
 
     fn run_step<S: PageSource>(&mut self, frames: Frames<'_, S>, mut budget: Budget) -> Step {
-        // Between cursor and scan there are no whole pages but holes.
-        self.space.release_spare(frames);
+        // Between cursor and scan there are no whole pages but holes: no page is spare.
         while budget.looks > 0 && budget.objects > 0 {
             budget.looks -= 1;
             let end = self.space.end.saturating_mul(Space::page_granules::<S>());

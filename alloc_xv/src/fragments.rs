@@ -216,8 +216,10 @@ impl<'c> Parts<'c> {
     #[inline]
     pub(crate) fn write_one(&mut self, pool: (&dyn Resolve, usize), skip: usize, bytes: &[u8]) {
         let (start, len) = self.at_hand[0];
-        let room = (len as usize).saturating_sub(skip);
-        if self.count != 1 || bytes.len() > room {
+        let fits = (len as usize)
+            .checked_sub(skip)
+            .is_some_and(|room| bytes.len() <= room);
+        if self.count != 1 || !fits {
             return self.write_pieces(pool, skip, bytes);
         }
         // SAFETY: the bytes fit into the one piece behind `skip`, which is payload of the object;

@@ -55,7 +55,7 @@ impl Account {
         self.limit.load(Relaxed)
     }
 
-    /// Changes the limit. What is taken already stays taken.
+    /// Changes the limit. What is taken already is not this account's to give back.
     pub(crate) fn set_limit(&self, frames: usize) {
         self.limit.store(frames, Relaxed);
     }
@@ -113,22 +113,27 @@ impl<'s, S: PageSource> Frames<'s, S> {
     /// at least one.
     pub(crate) fn take_run(&self, first: FrameId, count: u32) -> Result<u32, TakeError> {
         let account = self.account;
-        let now = account.used.fetch_add(count as usize, Relaxed) + count as usize;
-        let wanted = count.saturating_sub(now.saturating_sub(account.limit()).min(1 << 30) as u32);
-        let got = match wanted {
-            0 => 0,
-            _ => self.source.take_run(first, wanted),
+        // Exactly what there is room for: while the source is asked, others see what is reserved.
+        let limit = account.limit();
+        let room = |used: usize| limit.saturating_sub(used).min(count as usize);
+        let reserved = account.used.fetch_update(Relaxed, Relaxed, |used| {
+            (room(used) > 0).then(|| used + room(used))
+        });
+        let Ok(before) = reserved else {
+            return Err(TakeError::Limit);
         };
-        if got < count {
-            account.used.fetch_sub((count - got) as usize, Relaxed);
+        let wanted = room(before);
+        let got = self
+            .source
+            .take_run(first, wanted as u32)
+            .min(wanted as u32);
+        if (got as usize) < wanted {
+            account.used.fetch_sub(wanted - got as usize, Relaxed);
         }
-        let now = now - (count - got) as usize;
         if got == 0 {
-            return Err(match wanted {
-                0 => TakeError::Limit,
-                _ => TakeError::OutOfPages,
-            });
+            return Err(TakeError::OutOfPages);
         }
+        let now = before + got as usize;
         if now > account.used_max.load(Relaxed) {
             account.used_max.fetch_max(now, Relaxed);
         }

@@ -82,6 +82,8 @@ impl core::error::Error for OutOfPages {}
 ///    that is not taken reads as zero or as what it held when it was given back; a frame of a
 ///    window is taken only by asking for it; and nobody else is given frames of a window until
 ///    it is closed.
+/// 5. [`take_run`](Self::take_run) takes exactly as many frames from `first` on as it returns, and
+///    not more than `count`; each of them is then taken as if by [`take`](Self::take).
 pub unsafe trait PageSource: Send + Sync {
     /// Bytes in a frame.
     const PAGE_SIZE: usize;
@@ -112,8 +114,8 @@ pub unsafe trait PageSource: Send + Sync {
     ///
     /// # Safety
     ///
-    /// `frame` came from [`take`](Self::take) of this source, was not given back since, and no
-    /// reference into it is left.
+    /// `frame` came from [`take`](Self::take) or [`take_run`](Self::take_run) of this source, was
+    /// not given back since, and no reference into it is left.
     unsafe fn give_back(&self, frame: FrameId);
 
     /// Takes up to `count` frames of a window that follow each other, from `first` on; returns how
@@ -121,7 +123,9 @@ pub unsafe trait PageSource: Send + Sync {
     fn take_run(&self, first: FrameId, count: u32) -> u32 {
         let frames = first.number()..first.number().saturating_add(count);
         frames
-            .take_while(|&number| self.take(FrameId::new(number)).is_ok())
+            .take_while(|&number| {
+                FrameId::new(number).is_some_and(|frame| self.take(Some(frame)).is_ok())
+            })
             .count() as u32
     }
 

@@ -293,11 +293,17 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
         let Some((area, place)) = shared.area(first) else {
             return 0;
         };
-        let before = shared.taken.fetch_add(count as usize, Relaxed);
-        let wanted = (count as usize).min(shared.capacity.saturating_sub(before));
+        let room = |taken: usize| shared.capacity.saturating_sub(taken).min(count as usize);
+        let reserved = shared.taken.fetch_update(Relaxed, Relaxed, |taken| {
+            (room(taken) > 0).then(|| taken + room(taken))
+        });
+        let Ok(before) = reserved else {
+            return 0;
+        };
+        let wanted = room(before);
         let (got, ask) = area.take_run(place, wanted);
-        if got < count as usize {
-            shared.taken.fetch_sub(count as usize - got, Relaxed);
+        if got < wanted {
+            shared.taken.fetch_sub(wanted - got, Relaxed);
         }
         if ask {
             self.wake_helper();

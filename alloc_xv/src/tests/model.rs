@@ -325,6 +325,7 @@ fn what_is_not_filled_in_reads_as_zeroes() {
                 ));
                 filling.write(front);
                 filling.write(back);
+                filling.write(&[]);
             });
             assert!(old.is_ok());
             let mut wanted = bytes;
