@@ -203,10 +203,10 @@ impl Server {
         })
     }
 
-    /// The loop device, if there is one.
+    /// The loop device, if there is one, and it has not gone when its last user closed it.
     #[must_use]
     pub fn loop_device(&self) -> Option<&LoopDevice> {
-        self.loop_device.as_ref()
+        self.loop_device.as_ref().filter(|device| device.is_there())
     }
 
     /// The directory with the file, if it has a place.
@@ -218,7 +218,7 @@ impl Server {
     /// How often others have the file open. The kernel tells of a file that was closed a moment later.
     #[must_use]
     pub fn users(&self) -> usize {
-        let own = usize::from(self.loop_device.is_some() || self.file.is_some());
+        let own = usize::from(self.loop_device().is_some() || self.file.is_some());
         self.opens.load(Ordering::Relaxed).saturating_sub(own)
     }
 

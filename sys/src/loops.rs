@@ -154,7 +154,8 @@ impl LoopDevice {
     }
 
     /// Whether the kernel still has the device: it goes when its last user closes it.
-    fn is_there(&self) -> bool {
+    #[must_use]
+    pub fn is_there(&self) -> bool {
         self.state.join("loop/backing_file").exists() && sequence(&self.path) == self.sequence
     }
 
