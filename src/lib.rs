@@ -53,13 +53,13 @@ mod content;
 mod counters;
 mod error;
 mod sectors;
+#[cfg(feature = "std")]
+mod std_cache;
 mod workspace;
 
 #[cfg(feature = "std")]
 pub use alloc_xv::{Compactor, Growth, MmapSource};
 pub use alloc_xv::{PageSource, RegionSource};
-#[cfg(feature = "std")]
-pub use cache::StdCache;
 pub use cache::{Cache, Config};
 #[cfg(feature = "zstd")]
 pub use compress::Zstd;
@@ -67,4 +67,6 @@ pub use compress::{AnyCodec, Codec, Lz4, Lz4Workspace, Raw};
 pub use counters::{IoStat, Memory, MmStat, SIZE_CLASSES};
 pub use error::{BuildError, Error};
 pub use sectors::SECTOR_SIZE;
+#[cfg(feature = "std")]
+pub use std_cache::StdCache;
 pub use workspace::{Shared, Workspace};
