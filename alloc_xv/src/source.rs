@@ -79,7 +79,8 @@ impl core::error::Error for OutOfPages {}
 /// 3. `PAGE_SIZE` is 4096, 16384 or 65536.
 /// 4. Where [`WINDOWS`](Self::WINDOWS) is set: in a window the address of frame `first + i` is
 ///    the address of `first` plus `i * PAGE_SIZE`; all of it may be read at any time, and a frame
-///    that is not taken reads as zero or as what it held when it was given back; a frame of a
+///    that is not taken reads as zero or as what it held when it was given back since the window
+///    was opened; a frame of a
 ///    window is taken only by asking for it; and nobody else is given frames of a window until
 ///    it is closed.
 /// 5. [`take_run`](Self::take_run) takes exactly as many frames from `first` on as it returns, and

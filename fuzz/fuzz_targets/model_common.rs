@@ -140,6 +140,12 @@ unsafe impl PageSource for Windows {
                 .iter()
                 .all(|frame| frame / Self::FRAMES != window)
         );
+        let bytes = Self::FRAMES as usize * 4096;
+        // SAFETY: the window's frames are all free, and it is nobody's until it is opened again,
+        // when it reads as zero.
+        let dropped =
+            unsafe { libc::madvise(self.address(first).cast(), bytes, libc::MADV_DONTNEED) };
+        assert_eq!(dropped, 0, "what a window held must go with it");
         assert!(std::mem::take(&mut state.open[window as usize]));
     }
 
