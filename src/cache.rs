@@ -86,7 +86,28 @@ where
 
     /// An empty cache. Takes no page from the source.
     pub fn new(source: S, codec: C, bank: W, config: Config) -> Result<Self, BuildError> {
+        let mut cache = Self::closed(source, codec, bank);
+        cache.open(config)?;
+        Ok(cache)
+    }
+
+    /// A cache without pages, to which [`open`](Self::open) gives some. It is `const`, so that a
+    /// cache can lie in a `static`: it has more than 16 KiB, which is too much for the stack of a
+    /// kernel.
+    pub const fn closed(source: S, codec: C, bank: W) -> Self {
         let () = Self::PAGE_IS_SUPPORTED;
+        Self {
+            slots: Slots::new(source),
+            codec,
+            bank,
+            config: Config::new(0),
+            counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
+        }
+    }
+
+    /// Empties the cache and makes it one of `config.pages` pages. Takes no page from the source.
+    /// On failure nothing has changed.
+    pub fn open(&mut self, config: Config) -> Result<(), BuildError> {
         let max = Slots::<S, L, ARENAS>::keys();
         if config.pages == 0 || config.pages > max {
             return Err(BuildError::BadSize {
@@ -94,18 +115,24 @@ where
                 max,
             });
         }
-        if bank.is_empty() {
+        if self.bank.is_empty() {
             return Err(BuildError::NoWorkspace);
         }
-        let cache = Self {
-            slots: Slots::new(source),
-            codec,
-            bank,
-            config,
-            counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
-        };
-        cache.set_mem_limit(config.mem_limit);
-        Ok(cache)
+        // What there is gives everything back before there is something else.
+        self.close();
+        self.config = config;
+        self.set_mem_limit(config.mem_limit);
+        Ok(())
+    }
+
+    /// Forgets every page and has room for none: everything goes back to the source, at once.
+    pub fn close(&mut self) {
+        self.slots.reset();
+        self.config = Config::new(0);
+        for counters in &mut self.counters {
+            counters.clear();
+        }
+        self.slots.reset_pages_max();
     }
 
     /// Pages of the device.
@@ -362,6 +389,18 @@ where
     /// Packs the stored pages together, all of them or `objects`; frees what memory that gives.
     pub fn compact(&self, objects: u64) -> Compacted {
         self.slots.compact(objects)
+    }
+
+    /// Packs what is below its target fill until it is above it: what an embedder's own thread for
+    /// compaction calls, in bounded steps under the pools' locks. Cheap where there is nothing to do.
+    pub fn compact_to_target(&self) {
+        self.slots.compact_to_target();
+    }
+
+    /// How many objects a put or discard may move while its pool is below its target fill: 1 unless
+    /// it is changed. 0 leaves all of it to who calls [`compact_to_target`](Self::compact_to_target).
+    pub fn set_inline_moves(&self, objects: u32) {
+        self.slots.set_inline_moves(objects);
     }
 
     /// zram's `mm_stat`.
