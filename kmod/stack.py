@@ -20,6 +20,7 @@ def run(*words):
 
 HEAD = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 CODE = re.compile(r"^\s+([0-9a-f]+):\t(\S+)\s*(.*)$")
+ARGUMENTS = {"rdi", "rsi", "rdx", "rcx", "r8", "r9"}
 LOAD = re.compile(r"^(?:(0x[0-9a-f]+))?\(%\w+\),%(\w+)$")
 COPY = re.compile(r"^%(\w+),%(\w+)$")
 RELOCATION = re.compile(r"^\s+[0-9a-f]+: (R_X86_64_\S+)\s+(\S+?)([-+]0x[0-9a-f]+)?$")
@@ -64,12 +65,29 @@ def read(path):
             if mnemonic and mnemonic.startswith(("call", "j")):
                 thunk = re.match(r"__x86_indirect_thunk_(\w+)", symbol)
                 if thunk:
-                    # Which entries of a table of functions it may have come from.
-                    registers = {thunk[1]} | copies[name, thunk[1]]
-                    indirect[name] |= set().union(*(loads[name, register] for register in registers))
+                    indirect[name].add(thunk[1])
                 else:
                     calls[name].add(symbol)
-    return frames, calls, indirect, grows, starts
+    return frames, calls, places_of(calls, indirect, loads, copies, starts), grows, starts
+
+
+def places_of(calls, indirect, loads, copies, starts):
+    """For each function that calls through a register: from which places of a table of functions
+    that may have come, there or, if it was handed in, in its callers."""
+    places = {}
+    for name, registers in indirect.items():
+        known = set(registers)
+        while more := set().union(*(copies[name, register] for register in known)) - known:
+            known |= more
+        found = set().union(*(loads[name, register] for register in known))
+        # The first three words of such a table are no functions to call, and none here is long.
+        found = {place for place in found if 0x18 <= place < 0x80}
+        if not found:
+            for caller, called in calls.items():
+                if name in {starts.get(to, to) for to in called}:
+                    found |= set().union(*(loads[caller, register] for register in known & ARGUMENTS))
+        places[name] = found
+    return places
 
 
 def main():
