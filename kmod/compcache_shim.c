@@ -145,7 +145,7 @@ static noinline unsigned int fetch_pages(struct page **pages)
 	unsigned int count;
 
 	for (count = 0; count < COMPCACHE_RESERVE; count++) {
-		pages[count] = alloc_page(GFP_NOIO | __GFP_NOWARN);
+		pages[count] = must_fail() ? NULL : alloc_page(GFP_NOIO | __GFP_NOWARN);
 		if (!pages[count])
 			break;
 	}

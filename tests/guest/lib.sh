@@ -5,10 +5,15 @@
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$repository/target}"
-guest_dir=$CARGO_TARGET_DIR/guest
+guest_dir=${guest_dir:-$CARGO_TARGET_DIR/guest}
 # The first Debian kernel with ublk_drv; the package that names the newest of its kind.
 guest_kernel=linux-image-6.12-cloud-amd64
 guest_memory_mib=320
+guest_cpus=2
+# Words for qemu about the processor.
+guest_processor=(-accel tcg)
+# Programs built here that the guest has: names in target/release, or paths.
+guest_binaries=(compcache examples/touch_pages)
 # More words for qemu: devices.
 guest_devices=()
 # Programs of this machine that the guest needs, by name, each after the package that brings it.
@@ -52,15 +57,17 @@ guest_fetch_kernel() {
     touch "$guest_dir/kernel/done"
 }
 
-# guest_image INIT MODULE... : an initramfs with the command, what it needs, and INIT.
+# guest_image INIT MODULE... : an initramfs with the programs, what they need, INIT, and modules of the
+# kernel or by their paths.
 guest_image() {
     local init=$1 root=$guest_dir/image name module file
     shift
     rm -rf "$root"
     mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,modules,lib,lib64}
     cp "$(command -v busybox)" "$root/bin/busybox"
-    for name in compcache examples/touch_pages; do
-        strip -o "$root/bin/${name##*/}" "$CARGO_TARGET_DIR/release/$name"
+    for name in ${guest_binaries[@]+"${guest_binaries[@]}"}; do
+        case $name in /*) ;; *) name=$CARGO_TARGET_DIR/release/$name ;; esac
+        strip -o "$root/bin/${name##*/}" "$name"
     done
     for name in ${guest_programs[@]+"${guest_programs[@]}"}; do
         cp "$(command -v "${name##*:}")" "$root/bin/"
@@ -68,7 +75,10 @@ guest_image() {
     find "$root/bin" -type f ! -name busybox -exec ldd {} + | grep -o '/[^ ]*' | grep '\.so' | sort -u |
         while read -r file; do install -D "$file" "$root$file"; done
     for module in "$@"; do
-        file=$(find "$guest_dir/kernel/root" -name "$module.ko.xz" -o -name "$module.ko" | head -1)
+        case $module in
+            /*) file=$module ;;
+            *) file=$(find "$guest_dir/kernel/root" -name "$module.ko.xz" -o -name "$module.ko" | head -1) ;;
+        esac
         [ -n "$file" ] || guest_fail "the kernel has no module $module"
         case $file in
             *.xz) xz -dc "$file" >"$root/modules/$module.ko" ;;
@@ -85,7 +95,7 @@ guest_image() {
 guest_run() {
     local seconds=$1 output=$guest_dir/output
     shift
-    timeout "$seconds" qemu-system-x86_64 -accel tcg -m "$guest_memory_mib" -smp 2 \
+    timeout "$seconds" qemu-system-x86_64 "${guest_processor[@]}" -m "$guest_memory_mib" -smp "$guest_cpus" \
         -kernel "$(find "$guest_dir/kernel/root/boot" -name 'vmlinuz-*' | head -1)" \
         -initrd "$guest_dir/image.gz" \
         -append "console=ttyS0 quiet panic=-1 $*" \

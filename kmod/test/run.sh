@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# Builds the module, looks at its use of the stack, tests it in guests under QEMU (emulation: no KVM
+# needed), and compares it with the kernel's zram. The last line is the summary; status 0 if all held.
+#
+#   kmod/test/run.sh [PART...]     PART: build, stack, functional, zswap, new, compare; all of them without
+#
+# COMPCACHE_CORPUS=DIR   a directory of NAME.pages or NAME.pages.zst: the comparison is also made with
+#                        the pages in it
+# ROUNDS=N               rounds of the comparison (3)
+set -euo pipefail
+kmod=$(cd "$(dirname "$0")/.." && pwd)
+BUILD=${BUILD:-$kmod/build}
+mkdir -p "$BUILD/test"
+# Of all guests; each kernel has its own folder below.
+guest_dir=$BUILD/test/guest
+export CARGO_TARGET_DIR=$BUILD/tool
+source "$kmod/../tests/guest/lib.sh"
+PATH=$PATH:/usr/sbin:/sbin
+began=$SECONDS
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(build stack functional zswap new compare)
+wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+
+install() {
+    local missing=() pair
+    for pair in gcc:gcc make:make ar:binutils python3:python3-minimal fio:fio mke2fs:e2fsprogs zstd:zstd \
+        /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    done
+    [ -n "$(ls -d /usr/src/rustc-*/library 2>/dev/null)" ] || missing+=(rust-web-src)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    guest_root apt-get update -qq || guest_fail "no package lists"
+    guest_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        guest_fail "cannot install ${missing[*]}"
+}
+
+# kernel NAME PACKAGE: fetches the image that a package of Debian's stands for, and installs its headers.
+kernel() {
+    guest_dir=$BUILD/test/$1
+    guest_kernel=$2
+    guest_fetch_kernel
+    version=$(basename "$guest_dir"/kernel/root/boot/vmlinuz-*)
+    version=${version#vmlinuz-}
+    [ -e "/usr/src/linux-headers-$version/Makefile" ] ||
+        guest_root apt-get install -y -qq --no-install-recommends "linux-headers-$version" >/dev/null ||
+        guest_fail "cannot install linux-headers-$version"
+    make --no-print-directory -C "$kmod" BUILD="$BUILD" KERNEL="$version" >"$guest_dir/make.out" 2>&1 ||
+        { cat "$guest_dir/make.out"; guest_fail "the module does not build for $version"; }
+    # Debian's packages have no image to make BTF from; that is not the module's.
+    if grep -v 'Skipping BTF generation' "$guest_dir/make.out" | grep .; then
+        guest_fail "warnings of the build for $version, above"
+    fi
+    guest_say "built for $version: $(stat -c %s "$BUILD/$version/compcache.ko") bytes with all debugging information"
+}
+
+programs() {
+    local name
+    for name in "$kmod/test/pages.rs" "$kmod/../sys/examples/touch_pages.rs"; do
+        /usr/bin/rustc --edition 2024 -O -C strip=symbols -o "$BUILD/test/$(basename "$name" .rs)" "$name"
+    done
+}
+
+# The default pages of the project's benchmark, as a file.
+default_pages() {
+    [ ! -e "$BUILD/test/default.pages" ] || return 0
+    (cd "$kmod/.." && RUSTC=/usr/bin/rustc CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=false /usr/bin/cargo build --quiet --locked --release \
+        --no-default-features -p compcache-tool) || guest_fail "the command does not build"
+    "$CARGO_TARGET_DIR/release/compcache" generate --size 48M -o "$BUILD/test/default.pages.new" >/dev/null
+    mv "$BUILD/test/default.pages.new" "$BUILD/test/default.pages"
+}
+
+# A disk with the programs and pages that guests use.
+tools() {
+    local root=$BUILD/test/tools file
+    rm -rf "$root" "$BUILD/test/tools.img"
+    mkdir -p "$root/bin" "$root/lib"
+    for file in fio mke2fs e2fsck; do
+        cp "$(command -v $file)" "$root/bin/"
+        ldd "$root/bin/$file" | grep -o '/[^ ]*\.so[^ ]*' | sort -u | xargs -I{} cp -Ln {} "$root/lib/"
+    done
+    cp "$BUILD/test/default.pages" "$root/"
+    head -c 16M "$BUILD/test/default.pages" >"$root/small.pages"
+    tail -c 16M "$BUILD/test/default.pages" >"$root/other.pages"
+    if [ -n "${COMPCACHE_CORPUS:-}" ]; then
+        rm -f "$BUILD/test/corpus.pages"
+        for file in "$COMPCACHE_CORPUS"/*.pages "$COMPCACHE_CORPUS"/*.pages.zst; do
+            case $file in
+                *'*'*) ;;
+                *.zst) zstd -dcq "$file" >>"$BUILD/test/corpus.pages" ;;
+                *) cat "$file" >>"$BUILD/test/corpus.pages" ;;
+            esac
+        done
+        cp "$BUILD/test/corpus.pages" "$root/"
+    fi
+    mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$root" "$BUILD/test/tools.img" \
+        "$(($(du -sm "$root" | cut -f1) * 11 / 10 + 16))M" || guest_fail "no disk image"
+}
+
+virtio=(virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk
+    crc16 crc32c_generic libcrc32c mbcache jbd2 ext4)
+disks() {
+    guest_devices=(-drive "file=$BUILD/test/tools.img,format=raw,if=virtio,readonly=on,cache=unsafe")
+}
+# image NAME MODULE...: an initramfs of its own for a guest; modules a kernel lacks are built into it.
+image() {
+    local kernel=$BUILD/test/$1 modules=() name
+    shift
+    for name in "${virtio[@]}" "$@"; do
+        [[ $name == /* ]] || find "$kernel/kernel/root" -name "$name.ko*" | grep -q . || continue
+        modules+=("$name")
+    done
+    guest_binaries=("$BUILD/test/pages" "$BUILD/test/touch_pages")
+    guest_image "$kmod/test/init" "${modules[@]}"
+}
+
+# guest KERNEL NAME SECONDS WORD...: in a folder of its own, so that several may run at once.
+guest() {
+    local kernel=$1 name=$2 seconds=$3 from=$SECONDS
+    shift 3
+    guest_dir=$BUILD/test/run-$name
+    mkdir -p "$guest_dir"
+    ln -sfn "$BUILD/test/$kernel/kernel" "$guest_dir/kernel"
+    shift 0
+    image "$kernel" "${guest_modules[@]}"
+    guest_run "$seconds" "$@"
+    guest_say "$name took $((SECONDS - from)) s"
+}
+
+install
+guest_packages
+kernel old linux-image-amd64
+old=$version
+if wants new; then
+    kernel new linux-image-6.12-amd64
+    new=$version
+fi
+if wants stack; then
+    python3 "$kmod/stack.py" "$BUILD/$old/compcache_rust.o" 2048 >"$BUILD/test/stack.out" ||
+        { cat "$BUILD/test/stack.out"; guest_fail "the stack"; }
+    cut -c1-150 "$BUILD/test/stack.out"
+fi
+if wants functional || wants zswap || wants new || wants compare; then
+    programs
+    default_pages
+    tools
+fi
+
+functional() {
+    disks
+    guest_memory_mib=192
+    guest_modules=("$BUILD/$old/compcache.ko")
+    if wants functional; then guest old functional 300 run=swap,attributes,files,leaks; fi
+    if wants new; then
+        guest_modules=("$BUILD/$new/compcache.ko")
+        guest_memory_mib=224
+        guest new new 300 run=swap,attributes,files,leaks
+    fi
+    if wants zswap; then
+        truncate -s 512M "$BUILD/test/swap.img"
+        guest_devices+=(-drive "file=$BUILD/test/swap.img,format=raw,if=virtio,cache=unsafe")
+        guest_memory_mib=192
+        guest_modules=("$BUILD/$old/compcache.ko" zbud)
+        guest old zswap 200 run=zswap
+    fi
+}
+# Time is counted in instructions, a nanosecond each: figures that a busy machine does not change.
+comparison() {
+    disks
+    guest_cpus=1
+    guest_processor=(-accel tcg -icount "shift=0,sleep=off")
+    guest_memory_mib=512
+    guest_modules=("$BUILD/$old/compcache.ko" lz4_compress lz4 zsmalloc zram)
+    guest old compare 500 run=compare "rounds=${ROUNDS:-3}"
+}
+
+# Two at once: one of them uses one CPU.
+functional >"$BUILD/test/functional.out" 2>&1 &
+first=$!
+status=0
+if wants compare; then comparison >"$BUILD/test/compare.out" 2>&1 || status=1; fi
+wait $first || status=1
+grep -a '^guest: ' "$BUILD/test/functional.out" || true
+if [ $status != 0 ]; then
+    grep -aE '^guest: (FAILED|the guest)|^---' "$BUILD/test/compare.out" 2>/dev/null || true
+    guest_fail "see $BUILD/test/*.out"
+fi
+if wants compare; then python3 "$kmod/test/report.py" "$BUILD/test/compare.out" || status=1; fi
+if [ $status = 0 ]; then verdict="all held"; else verdict="NOT all held"; fi
+echo "kmod: $verdict; parts: ${parts[*]}; $((SECONDS - began)) s"
+exit $status
