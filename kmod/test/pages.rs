@@ -84,6 +84,7 @@ fn available() -> u64 {
     // Caches of free pages of each CPU, of the allocators and of files are not what is measured.
     let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
     std::thread::sleep(Duration::from_millis(100));
+    let _ = std::fs::read("/proc/sys/vm/stat_refresh");
     field("/proc/meminfo", "MemAvailable")
 }
 

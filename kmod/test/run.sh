@@ -21,7 +21,7 @@ parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(build stack functional zswap new compare)
 wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
-install() {
+packages() {
     local missing=() pair
     for pair in gcc:gcc make:make ar:binutils python3:python3-minimal fio:fio mke2fs:e2fsprogs zstd:zstd \
         /usr/bin/rustc:rustc-web /usr/bin/cargo:cargo-web; do
@@ -66,7 +66,7 @@ default_pages() {
     (cd "$kmod/.." && RUSTC=/usr/bin/rustc CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=false /usr/bin/cargo build --quiet --locked --release \
         --no-default-features -p compcache-tool) || guest_fail "the command does not build"
-    "$CARGO_TARGET_DIR/release/compcache" generate --size 48M -o "$BUILD/test/default.pages.new" >/dev/null
+    "$CARGO_TARGET_DIR/release/compcache" generate --size 96M -o "$BUILD/test/default.pages.new" >/dev/null
     mv "$BUILD/test/default.pages.new" "$BUILD/test/default.pages"
 }
 
@@ -93,7 +93,7 @@ tools() {
         done
         cp "$BUILD/test/corpus.pages" "$root/"
     fi
-    mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$root" "$BUILD/test/tools.img" \
+    mke2fs -q -F -t ext4 -O ^has_journal -m 0 -d "$root" "$BUILD/test/tools.img" \
         "$(($(du -sm "$root" | cut -f1) * 11 / 10 + 16))M" || guest_fail "no disk image"
 }
 
@@ -127,7 +127,7 @@ guest() {
     guest_say "$name took $((SECONDS - from)) s"
 }
 
-install
+packages
 guest_packages
 kernel old linux-image-amd64
 old=$version
@@ -169,7 +169,7 @@ comparison() {
     disks
     guest_cpus=1
     guest_processor=(-accel tcg -icount "shift=0,sleep=off")
-    guest_memory_mib=512
+    guest_memory_mib=640
     guest_modules=("$BUILD/$old/compcache.ko" lz4_compress lz4 zsmalloc zram)
     guest old compare 500 run=compare "rounds=${ROUNDS:-3}"
 }
@@ -177,12 +177,14 @@ comparison() {
 # Two at once: one of them uses one CPU.
 functional >"$BUILD/test/functional.out" 2>&1 &
 first=$!
+trap 'kill $first 2>/dev/null || true' EXIT
 status=0
-if wants compare; then comparison >"$BUILD/test/compare.out" 2>&1 || status=1; fi
+if wants compare; then (comparison) >"$BUILD/test/compare.out" 2>&1 || status=1; fi
 wait $first || status=1
+trap - EXIT
 grep -a '^guest: ' "$BUILD/test/functional.out" || true
 if [ $status != 0 ]; then
-    grep -aE '^guest: (FAILED|the guest)|^---' "$BUILD/test/compare.out" 2>/dev/null || true
+    grep -aE '^guest: FAILED' "$BUILD/test/compare.out" 2>/dev/null || true
     guest_fail "see $BUILD/test/*.out"
 fi
 if wants compare; then python3 "$kmod/test/report.py" "$BUILD/test/compare.out" || status=1; fi
