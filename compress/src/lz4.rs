@@ -7,8 +7,11 @@ use lz4_flex::block::{self, CompressTable};
 use crate::codec::{Codec, CodecId, PAGE_LEN_MAX, check_lengths, check_page_len};
 use crate::error::{CompressError, DecompressError, WorkspaceError};
 
+mod decode;
 #[cfg(test)]
 mod tests;
+
+use decode::Fault;
 
 /// The longest page whose positions fit the small table's 16-bit entries, as `lz4_flex` counts.
 /// For a longer page it would build the large table itself, 16 KiB of it, on the stack.
@@ -150,7 +153,7 @@ impl Codec for Lz4 {
             compressed.len(),
             self.max_compressed_len(expected),
         )?;
-        let got = block::decompress_into(compressed, page).map_err(|e| classify(e, expected))?;
+        let got = decode::decode(compressed, page).map_err(|fault| classify(fault, expected))?;
         if got != expected {
             return Err(DecompressError::Short { expected, got });
         }
@@ -158,19 +161,18 @@ impl Codec for Lz4 {
     }
 }
 
-fn classify(error: block::DecompressError, page_len: usize) -> DecompressError {
-    let reason = match error {
-        block::DecompressError::OutputTooSmall { expected, .. } => {
+fn classify(fault: Fault, page_len: usize) -> DecompressError {
+    let reason = match fault {
+        Fault::Long { got_at_least } => {
             return DecompressError::Long {
                 expected: page_len,
-                got_at_least: expected,
+                got_at_least,
             };
         }
-        block::DecompressError::LiteralOutOfBounds => "literals reach past the end of the stream",
-        block::DecompressError::ExpectedAnotherByte => "stream ends inside a sequence",
-        block::DecompressError::OffsetZero => "match with offset zero",
-        block::DecompressError::OffsetOutOfBounds => "match starts before the page",
-        _ => "not an LZ4 block",
+        Fault::Literals => "literals reach past the end of the stream",
+        Fault::Ends => "stream ends inside a sequence",
+        Fault::OffsetZero => "match with offset zero",
+        Fault::Offset => "match starts before the page",
     };
     DecompressError::Malformed {
         codec: CodecId::Lz4,

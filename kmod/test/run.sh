@@ -148,12 +148,12 @@ fi
 
 functional() {
     disks
-    guest_memory_mib=192
+    guest_memory_mib=300
     guest_modules=("$BUILD/$old/compcache.ko")
-    if wants functional; then guest old functional 300 run=swap,attributes,files,leaks; fi
+    if wants functional; then guest old functional 300 "run=${TESTS:-swap,attributes,files,leaks}"; fi
     if wants new; then
         guest_modules=("$BUILD/$new/compcache.ko")
-        guest_memory_mib=224
+        guest_memory_mib=330
         guest new new 300 run=swap,attributes,files,leaks
     fi
     if wants zswap; then
