@@ -10,6 +10,8 @@ has() { grep -q "^$1=y" "$config"; }
 # that modules do not have.
 flags="-Crelocation-model=static -Ccode-model=kernel -Cno-redzone=yes -Ctarget-cpu=x86-64 -Cjump-tables=no"
 flags+=" -Zplt=yes -Zdirect-access-external-data=yes -Cforce-unwind-tables=no"
+# With IBT kbuild shows the linked module to objtool; without, it passes over shipped objects.
+by_kbuild=
 objtool="--hacks=jump_label --hacks=noinstr --mcount --orc --static-call --uaccess"
 if has CONFIG_RETPOLINE || has CONFIG_MITIGATION_RETPOLINE; then
     flags+=" -Zretpoline-external-thunk"
@@ -24,7 +26,7 @@ if has CONFIG_SLS || has CONFIG_MITIGATION_SLS; then
 fi
 if has CONFIG_X86_KERNEL_IBT; then
     flags+=" -Zcf-protection=branch"
-    objtool+=" --ibt"
+    by_kbuild=1
 fi
 
 # One build of the crate for all kernels that want the same.
@@ -43,10 +45,9 @@ object=$(ar t "$archive" | grep '^compcache_kmod-')
 [ "$(wc -l <<<"$object")" = 1 ] || { echo "compcache: expected one object of the crate, found: $object" >&2; exit 1; }
 if ! [ compcache_rust.o_shipped -nt "$archive" ]; then
     ar x "$archive" "$object"
-    # kbuild does not show shipped objects to objtool.
     mv "$object" compcache_rust.o
     # shellcheck disable=SC2086
-    "$HEADERS/tools/objtool/objtool" $objtool --module compcache_rust.o
+    [ -n "$by_kbuild" ] || "$HEADERS/tools/objtool/objtool" $objtool --module compcache_rust.o
     cp compcache_rust.o compcache_rust.o_shipped
 fi
 touch .compcache_rust.o.cmd

@@ -1,4 +1,5 @@
-//! LZ4 blocks, by the safe half of `lz4_flex`.
+//! LZ4 blocks, in safe code: pages under 64 KiB by encoder and decoder of our own, longer ones encoded by
+//! the safe half of `lz4_flex`.
 
 use core::fmt;
 
@@ -8,6 +9,7 @@ use crate::codec::{Codec, CodecId, PAGE_LEN_MAX, check_lengths, check_page_len};
 use crate::error::{CompressError, DecompressError, WorkspaceError};
 
 mod decode;
+mod encode;
 #[cfg(test)]
 mod tests;
 
@@ -56,7 +58,16 @@ pub struct Lz4;
 /// assert!(Lz4.compress(&mut workspace, &[1; 4096], &mut out).is_ok());
 /// ```
 pub struct Lz4Workspace {
-    table: CompressTable,
+    table: Table,
+}
+
+/// Where five bytes were seen last, by their hash.
+#[repr(align(64))]
+enum Table {
+    /// Of our own encoder.
+    Small([u16; encode::ENTRIES]),
+    /// Of `lz4_flex`, for longer pages.
+    Large(CompressTable),
 }
 
 impl Lz4Workspace {
@@ -65,7 +76,7 @@ impl Lz4Workspace {
     #[must_use]
     pub const fn small() -> Self {
         Self {
-            table: CompressTable::small(),
+            table: Table::Small([0; encode::ENTRIES]),
         }
     }
 
@@ -74,7 +85,7 @@ impl Lz4Workspace {
     #[must_use]
     pub const fn large() -> Self {
         Self {
-            table: CompressTable::large(),
+            table: Table::Large(CompressTable::large()),
         }
     }
 
@@ -82,8 +93,8 @@ impl Lz4Workspace {
     #[must_use]
     pub const fn page_len_max(&self) -> usize {
         match self.table {
-            CompressTable::Small(_) => SMALL_PAGE_LEN_MAX,
-            CompressTable::Large(_) => PAGE_LEN_MAX,
+            Table::Small(_) => SMALL_PAGE_LEN_MAX,
+            Table::Large(_) => PAGE_LEN_MAX,
         }
     }
 }
@@ -133,12 +144,18 @@ impl Codec for Lz4 {
             });
         }
         let got = out.len();
-        block::compress_into_with_table(page, out, &mut workspace.table).map_err(|_| {
-            CompressError::OutputTooSmall {
-                needed: self.max_compressed_len(page.len()),
-                got,
+        let needed = self.max_compressed_len(page.len());
+        // Either encoder asks for the room of the worst page.
+        let too_small = CompressError::OutputTooSmall { needed, got };
+        if got < needed {
+            return Err(too_small);
+        }
+        match &mut workspace.table {
+            Table::Small(table) => encode::encode(page, out, table).ok_or(too_small),
+            Table::Large(table) => {
+                block::compress_into_with_table(page, out, table).map_err(|_| too_small)
             }
-        })
+        }
     }
 
     fn decompress(

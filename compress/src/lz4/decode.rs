@@ -63,9 +63,12 @@ pub(super) fn decode(stream: &[u8], page: &mut [u8]) -> Result<usize, Fault> {
                 .get(at..)
                 .and_then(|rest| rest.get(..literals))
                 .ok_or(Fault::Literals)?;
-            let to = page.get_mut(done..).and_then(|rest| rest.get_mut(..literals));
+            let to = page
+                .get_mut(done..)
+                .and_then(|rest| rest.get_mut(..literals));
             let got_at_least = done.saturating_add(literals);
-            to.ok_or(Fault::Long { got_at_least })?.copy_from_slice(from);
+            to.ok_or(Fault::Long { got_at_least })?
+                .copy_from_slice(from);
             at += literals;
             done += literals;
         }
@@ -94,7 +97,10 @@ fn short_sequence(
     page: &mut [u8],
     done: usize,
 ) -> Result<Option<(usize, usize)>, Fault> {
-    let Some(room) = stream.get(at..).and_then(|rest| rest.first_chunk::<STREAM_ROOM>()) else {
+    let Some(room) = stream
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<STREAM_ROOM>())
+    else {
         return Ok(None);
     };
     let (literals, len) = (usize::from(room[0] >> 4), usize::from(room[0]) & CONTINUED);
@@ -122,7 +128,10 @@ fn short_sequence(
     ) else {
         return Err(Fault::Offset);
     };
-    match before.get(from..).and_then(|rest| rest.first_chunk::<MATCH_ROOM>()) {
+    match before
+        .get(from..)
+        .and_then(|rest| rest.first_chunk::<MATCH_ROOM>())
+    {
         Some(whole) => *to = *whole,
         None => copy_near(page, done, offset, len)?,
     }
@@ -162,7 +171,9 @@ fn copy_near(page: &mut [u8], done: usize, offset: usize, len: usize) -> Result<
         // The source of a word ends where it begins, or before.
         let (source, target) = both.split_at_mut(offset + word);
         if let (Some(from), Some(to)) = (
-            source.get(word..).and_then(|rest| rest.first_chunk::<WORD>()),
+            source
+                .get(word..)
+                .and_then(|rest| rest.first_chunk::<WORD>()),
             target.first_chunk_mut::<WORD>(),
         ) {
             *to = *from;

@@ -29,6 +29,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Streams are LZ4: another implementation reads ours, and we read its.
+    #[test]
+    fn others_read_our_streams_and_we_theirs(page in any_page()) {
+        let mut out = vec![0; Lz4.max_compressed_len(page.len())];
+        let mut workspace = Lz4.workspace(page.len()).unwrap();
+        let len = Lz4.compress(&mut workspace, &page, &mut out).unwrap();
+        let mut back = vec![0; page.len()];
+        let read = lz4_flex::block::decompress_into(&out[..len], &mut back);
+        prop_assert_eq!(read.ok(), Some(page.len()));
+        prop_assert_eq!(&back, &page);
+
+        let theirs = lz4_flex::block::compress_into(&page, &mut out).unwrap();
+        back.fill(0xAA);
+        prop_assert_eq!(Lz4.decompress(&mut workspace, &out[..theirs], &mut back), Ok(()));
+        prop_assert_eq!(&back, &page);
+        // As long as theirs, or hardly longer.
+        prop_assert!(len <= theirs + theirs / 64 + 8, "{} bytes, theirs {}", len, theirs);
+    }
+}
+
 #[test]
 fn hostile_streams_are_errors_or_pages() {
     check_hostile(&Lz4);
@@ -70,7 +93,7 @@ fn a_small_workspace_never_becomes_large() {
         })
     );
     check_round_trip(&Lz4, &mut workspace, &page[1..]);
-    assert!(matches!(workspace.table, CompressTable::Small(_)));
+    assert!(matches!(workspace.table, Table::Small(_)));
 }
 
 #[test]
