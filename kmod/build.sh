@@ -46,9 +46,11 @@ object=$(ar t "$archive" | grep '^compcache_kmod-')
 if ! [ compcache_rust.o_shipped -nt "$archive" ]; then
     ar x "$archive" "$object"
     mv "$object" compcache_rust.o
+    rm -f compcache_rust.o_shipped
     # shellcheck disable=SC2086
     [ -n "$by_kbuild" ] || "$HEADERS/tools/objtool/objtool" $objtool --module compcache_rust.o
-    cp compcache_rust.o compcache_rust.o_shipped
+    # Rust's debugging information makes pahole complain; compcache_rust.o keeps it.
+    objcopy --strip-debug compcache_rust.o compcache_rust.o_shipped
 fi
 touch .compcache_rust.o.cmd
 

@@ -63,7 +63,7 @@ void compcache_shim_page_give(u64 pfn);
 void compcache_shim_lock(u32 *lock);
 bool compcache_shim_trylock(u32 *lock);
 void compcache_shim_unlock(u32 *lock);
-void __noreturn compcache_shim_bug(const char *file, u32 len, u32 line);
+void compcache_shim_bug(const char *file, u32 len, u32 line);
 
 /* Between the shim's files. */
 
