@@ -75,7 +75,9 @@ fn discard(device: &File, first: usize, count: usize) {
 /// A field of /proc/meminfo or /proc/vmstat.
 fn field(path: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let line = text.lines().find(|line| line.split([' ', ':']).next() == Some(name));
+    let line = text
+        .lines()
+        .find(|line| line.split([' ', ':']).next() == Some(name));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
         .unwrap_or(0)
 }
@@ -107,7 +109,10 @@ impl Random {
 fn fill(device: &File, pages: &[Page]) -> usize {
     let mut failed = 0;
     for (number, run) in pages.chunks(RUN).enumerate() {
-        if device.write_all_at(bytes_of(run), (number * RUN * PAGE) as u64).is_err() {
+        if device
+            .write_all_at(bytes_of(run), (number * RUN * PAGE) as u64)
+            .is_err()
+        {
             failed += run.len();
         }
     }
@@ -120,7 +125,10 @@ fn verify(device: &File, pages: &[Page], expected: &[Option<usize>]) -> usize {
     let mut mismatches = 0;
     for (number, run) in expected.chunks(RUN).enumerate() {
         let room = &mut room[..run.len()];
-        if device.read_exact_at(bytes_of_mut(room), (number * RUN * PAGE) as u64).is_err() {
+        if device
+            .read_exact_at(bytes_of_mut(room), (number * RUN * PAGE) as u64)
+            .is_err()
+        {
             mismatches += run.len();
             continue;
         }
@@ -143,7 +151,11 @@ fn work(device: &str, file: &str, rounds: usize, seed: u64) -> ExitCode {
         let mismatches = run();
         let time = began.elapsed();
         std::thread::sleep(Duration::from_millis(1500));
-        println!("{name} us {} mismatches {mismatches} available {}", time.as_micros(), available());
+        println!(
+            "{name} us {} mismatches {mismatches} available {}",
+            time.as_micros(),
+            available()
+        );
         failures += mismatches;
     };
     let mut expected: Vec<Option<usize>> = (0..pages.len()).map(Some).collect();
@@ -173,8 +185,14 @@ fn work(device: &str, file: &str, rounds: usize, seed: u64) -> ExitCode {
 
 fn swap(file: &str, mib: usize) -> ExitCode {
     let source = File::open(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let in_file = source.metadata().map_or(0, |meta| meta.len() as usize / PAGE).max(1);
-    let before = (field("/proc/vmstat", "pswpin"), field("/proc/vmstat", "pswpout"));
+    let in_file = source
+        .metadata()
+        .map_or(0, |meta| meta.len() as usize / PAGE)
+        .max(1);
+    let before = (
+        field("/proc/vmstat", "pswpin"),
+        field("/proc/vmstat", "pswpout"),
+    );
     let count = mib << 8;
     let began = Instant::now();
     // Not filled beforehand: the system gives memory when it is written.
@@ -208,7 +226,8 @@ fn swap(file: &str, mib: usize) -> ExitCode {
 
 fn sum(page: &Page) -> u64 {
     page.0.chunks_exact(8).fold(0u64, |sum, word| {
-        (sum.rotate_left(5) ^ u64::from_le_bytes(word.try_into().expect("a word"))).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        (sum.rotate_left(5) ^ u64::from_le_bytes(word.try_into().expect("a word")))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
     })
 }
 
@@ -217,7 +236,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse().expect("a number");
     match words[..] {
-        ["work", device, file, rounds, seed] => work(device, file, number(rounds), number(seed) as u64),
+        ["work", device, file, rounds, seed] => {
+            work(device, file, number(rounds), number(seed) as u64)
+        }
         ["swap", file, mib] => swap(file, number(mib)),
         ["fill", device, file] => {
             let device = open(device);
@@ -232,12 +253,15 @@ fn main() -> ExitCode {
             let device = open(device);
             let mut found = [Page([0; PAGE])];
             let is_one = |number: usize, found: &Page| {
-                let other = others.as_ref().is_some_and(|others| others[number].0 == found.0);
+                let other = others
+                    .as_ref()
+                    .is_some_and(|others| others[number].0 == found.0);
                 other || pages[number].0 == found.0
             };
             let mismatches = (0..pages.len())
                 .filter(|&number| {
-                    let read = device.read_exact_at(bytes_of_mut(&mut found), (number * PAGE) as u64);
+                    let read =
+                        device.read_exact_at(bytes_of_mut(&mut found), (number * PAGE) as u64);
                     read.is_err() || !is_one(number, &found[0])
                 })
                 .count();
@@ -245,7 +269,9 @@ fn main() -> ExitCode {
             ExitCode::from(u8::from(mismatches > 0))
         }
         _ => {
-            eprintln!("usage: pages work DEVICE FILE ROUNDS SEED | swap FILE MIB | fill|verify DEVICE FILE [OTHER]");
+            eprintln!(
+                "usage: pages work DEVICE FILE ROUNDS SEED | swap FILE MIB | fill|verify DEVICE FILE [OTHER]"
+            );
             ExitCode::from(2)
         }
     }

@@ -64,7 +64,11 @@ pub unsafe extern "C" fn compcache_bank_init(room: *mut u8, count: usize) -> i32
     for number in 0..count {
         // SAFETY: 1. inside the caller's room; 2. a workspace that nobody has used owns nothing and
         // does not know where it lies, so a copy of its bytes is one too.
-        unsafe { start.add(number).copy_from_nonoverlapping(&raw const FRESH, 1) };
+        unsafe {
+            start
+                .add(number)
+                .copy_from_nonoverlapping(&raw const FRESH, 1)
+        };
     }
     COUNT.store(count, Ordering::Relaxed);
     START.store(start, Ordering::Release);

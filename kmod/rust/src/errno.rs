@@ -46,7 +46,11 @@ pub(crate) fn of_build(error: BuildError) -> i32 {
 }
 
 /// A result as C has it: 0 and up for success.
-pub(crate) fn status<T, E>(result: Result<T, E>, value: impl Fn(T) -> i32, of: impl Fn(E) -> i32) -> i32 {
+pub(crate) fn status<T, E>(
+    result: Result<T, E>,
+    value: impl Fn(T) -> i32,
+    of: impl Fn(E) -> i32,
+) -> i32 {
     match result {
         Ok(done) => value(done),
         Err(error) => of(error),
