@@ -42,6 +42,8 @@ const MATCH_ROOM: usize = 24;
 /// 14 literals, and a match behind them.
 const PAGE_ROOM: usize = CONTINUED - 1 + MATCH_ROOM;
 const WORD: usize = 8;
+/// Longer matches that do not repeat themselves are copied by a call.
+const WORDS_MAX: usize = 64;
 
 /// Decodes `stream` into the start of `page`; returns how many bytes came out.
 ///
@@ -133,7 +135,8 @@ fn short_sequence(
         .and_then(|rest| rest.first_chunk::<MATCH_ROOM>())
     {
         Some(whole) => *to = *whole,
-        None => copy_near(page, done, offset, len)?,
+        None if offset >= WORD => copy_near(page, from, offset),
+        None => copy_match(page, done, offset, len)?,
     }
     Ok(Some((at, done + len)))
 }
@@ -156,49 +159,83 @@ fn length(first: usize, stream: &[u8], at: &mut usize) -> Result<usize, Fault> {
     Ok(length)
 }
 
-/// A match of up to 18 bytes whose source is less than three words before it. The page has three words
-/// at `done`.
-#[inline]
-fn copy_near(page: &mut [u8], done: usize, offset: usize, len: usize) -> Result<(), Fault> {
-    if offset < WORD {
-        return copy_match(page, done, offset, len);
-    }
-    let from = done - offset;
-    let Some(both) = page.get_mut(from..done + MATCH_ROOM) else {
-        return Err(Fault::Offset);
-    };
-    for word in [0, WORD, 2 * WORD] {
-        // The source of a word ends where it begins, or before.
-        let (source, target) = both.split_at_mut(offset + word);
-        if let (Some(from), Some(to)) = (
-            source
-                .get(word..)
-                .and_then(|rest| rest.first_chunk::<WORD>()),
-            target.first_chunk_mut::<WORD>(),
-        ) {
-            *to = *from;
-        }
-    }
-    Ok(())
-}
-
-/// Copies a match exactly. The page has room for it.
+/// Copies a match. The page has room for it; where it has room for whole words, what is behind it may be
+/// written too.
 fn copy_match(page: &mut [u8], done: usize, offset: usize, len: usize) -> Result<(), Fault> {
     if offset == 0 {
         return Err(Fault::OffsetZero);
     }
     let from = done.checked_sub(offset).ok_or(Fault::Offset)?;
-    if offset == 1 {
-        let byte = page[from];
-        page[done..done + len].fill(byte);
-        return Ok(());
+    let words = len.next_multiple_of(WORD);
+    if let Some(both) = page.get_mut(from..done + words) {
+        if offset >= WORD && (len <= WORDS_MAX || offset < len) {
+            copy_words(both, offset, words);
+            return Ok(());
+        }
+        if let Some(word) = repeated(both, offset) {
+            let (_, target) = both.split_at_mut(offset);
+            for room in target.as_chunks_mut::<WORD>().0 {
+                *room = word.to_ne_bytes();
+            }
+            return Ok(());
+        }
     }
-    // What is copied doubles as long as it repeats itself.
+    copy_doubling(page, from, done, len);
+    Ok(())
+}
+
+/// A word of the `offset` bytes at the start, repeated, where that comes out even.
+#[inline]
+fn repeated(bytes: &[u8], offset: usize) -> Option<u64> {
+    match offset {
+        1 => Some(u64::from_ne_bytes([*bytes.first()?; WORD])),
+        2 => Some(u64::from(u16::from_ne_bytes(*bytes.first_chunk()?)) * 0x0001_0001_0001_0001),
+        4 => Some(u64::from(u32::from_ne_bytes(*bytes.first_chunk()?)) * 0x0000_0001_0000_0001),
+        _ => None,
+    }
+}
+
+/// Copies three words, as `copy_words` does.
+#[inline(always)]
+fn copy_near(page: &mut [u8], from: usize, offset: usize) {
+    if let Some(both) = page.get_mut(from..from + offset + MATCH_ROOM) {
+        for word in [0, WORD, 2 * WORD] {
+            copy_word(both, offset, word);
+        }
+    }
+}
+
+/// Copies words, each of which begins where its source ends, or behind that. The first source is at the
+/// start of `both`.
+#[inline]
+fn copy_words(both: &mut [u8], offset: usize, words: usize) {
+    let mut word = 0;
+    while word < words {
+        copy_word(both, offset, word);
+        word += WORD;
+    }
+}
+
+#[inline(always)]
+fn copy_word(both: &mut [u8], offset: usize, word: usize) {
+    let source = both.get(word..).and_then(|rest| rest.first_chunk());
+    let Some(bytes) = source.map(|bytes| u64::from_ne_bytes(*bytes)) else {
+        return;
+    };
+    if let Some(to) = both
+        .get_mut(word + offset..)
+        .and_then(|rest| rest.first_chunk_mut())
+    {
+        *to = bytes.to_ne_bytes();
+    }
+}
+
+/// Copies exactly `len` bytes; what is copied at once doubles as long as it repeats itself.
+fn copy_doubling(page: &mut [u8], from: usize, done: usize, len: usize) {
     let mut copied = 0;
     while copied < len {
-        let part = (offset + copied).min(len - copied);
+        let part = (done - from + copied).min(len - copied);
         page.copy_within(from..from + part, done + copied);
         copied += part;
     }
-    Ok(())
 }
