@@ -36,8 +36,10 @@ static unsigned int logical_block_size = PAGE_SIZE;
 module_param(logical_block_size, uint, 0444);
 MODULE_PARM_DESC(logical_block_size, "512 to 4096 (4096); smaller blocks are parts of a page");
 
-/* Time from the first change of a device to the work that packs it. */
-#define PACK_DELAY msecs_to_jiffies(100)
+/* Time from the first change of a device to the work that packs it: a pass may move every object of a
+ * small device, so while pages are overwritten without pause it should not be made all the time (with a
+ * tenth of a second it took a fifth of that time). */
+#define PACK_DELAY msecs_to_jiffies(500)
 /* Of a burst of frees the rest is waited for: that many times, while more than a share goes. */
 #define PACK_WAITS 20
 #define BURST_SHARE 128
@@ -97,7 +99,7 @@ static void pack_work(struct work_struct *work)
 	    device->pack_waits < PACK_WAITS) {
 		/* What is about to go need not be moved. */
 		device->pack_waits++;
-		queue_delayed_work(system_unbound_wq, &device->pack, PACK_DELAY / 4);
+		queue_delayed_work(system_unbound_wq, &device->pack, PACK_DELAY / 16);
 		goto out;
 	}
 	device->pack_waits = 0;
@@ -757,7 +759,7 @@ static struct class control = {
 	.class_groups = control_groups,
 };
 
-/* The shrinker: packs, by the worker, as it may be called by who holds what packing needs. */
+/* The shrinker: has the worker pack, as it may be called by who holds what packing needs. */
 
 static unsigned long shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
 {
@@ -793,7 +795,7 @@ static unsigned long shrink_scan(struct shrinker *shrinker, struct shrink_contro
 		return SHRINK_STOP;
 	idr_for_each_entry(&devices, device, id)
 		if (READ_ONCE(device->cache))
-			mod_delayed_work(system_unbound_wq, &device->pack, 0);
+			want_packing(device);
 	mutex_unlock(&devices_mutex);
 	return SHRINK_STOP;
 }

@@ -5,8 +5,8 @@
 //! back. After each step it prints a line `NAME ms MS mismatches M available KIB`; between them it waits
 //! for what the device does by itself.
 //!
-//! `pages swap FILE MIB`: fills that much memory with the file's pages, and reads it back in another
-//! order. Prints `swap ms MS mismatches M pswpin I pswpout O`.
+//! `pages swap FILE MIB GROUP`: reads the file, locks what it has read in memory, goes into the memory
+//! group, fills that much memory with the file's pages, and reads it back in another order. Prints `swap ms MS mismatches M pswpin I pswpout O`.
 //!
 //! `pages fill DEVICE FILE`: stores the file's pages one by one; prints `fill failed COUNT`.
 //!
@@ -22,12 +22,14 @@ use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
 const O_DIRECT: i32 = 0o40000;
+const MCL_CURRENT: i32 = 1;
 const BLKDISCARD: u64 = 0x1277;
 /// Pages of one request where they follow each other.
 const RUN: usize = 8;
 
 unsafe extern "C" {
     fn ioctl(fd: i32, request: u64, ...) -> i32;
+    fn mlockall(flags: i32) -> i32;
 }
 
 #[repr(C, align(4096))]
@@ -183,12 +185,12 @@ fn work(device: &str, file: &str, rounds: usize, seed: u64) -> ExitCode {
     ExitCode::from(u8::from(failures > 0))
 }
 
-fn swap(file: &str, mib: usize) -> ExitCode {
-    let source = File::open(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let in_file = source
-        .metadata()
-        .map_or(0, |meta| meta.len() as usize / PAGE)
-        .max(1);
+fn swap(file: &str, mib: usize, group: &str) -> ExitCode {
+    let pages = load(file);
+    // SAFETY: locks what is mapped now; no preconditions.
+    assert_eq!(unsafe { mlockall(MCL_CURRENT) }, 0, "mlockall");
+    let id = std::process::id().to_string();
+    std::fs::write(format!("{group}/cgroup.procs"), id).expect("the group");
     let before = (
         field("/proc/vmstat", "pswpin"),
         field("/proc/vmstat", "pswpout"),
@@ -198,11 +200,9 @@ fn swap(file: &str, mib: usize) -> ExitCode {
     // Not filled beforehand: the system gives memory when it is written.
     let mut memory: Vec<Page> = Vec::with_capacity(count);
     let mut sums = Vec::with_capacity(count);
-    let mut page = Page([0; PAGE]);
+    let mut page;
     for number in 0..count {
-        source
-            .read_exact_at(&mut page.0, ((number % in_file) * PAGE) as u64)
-            .expect("a page of the file");
+        page = pages[number % pages.len()];
         // Its own number, so that no two are the same.
         page.0[..8].copy_from_slice(&(number as u64).to_le_bytes());
         sums.push(sum(&page));
@@ -239,7 +239,7 @@ fn main() -> ExitCode {
         ["work", device, file, rounds, seed] => {
             work(device, file, number(rounds), number(seed) as u64)
         }
-        ["swap", file, mib] => swap(file, number(mib)),
+        ["swap", file, mib, group] => swap(file, number(mib), group),
         ["fill", device, file] => {
             let device = open(device);
             let failed = std::iter::zip(load(file).chunks(1), 0u64..)
@@ -270,7 +270,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: pages work DEVICE FILE ROUNDS SEED | swap FILE MIB | fill|verify DEVICE FILE [OTHER]"
+                "usage: pages work DEVICE FILE ROUNDS SEED | swap FILE MIB GROUP | fill|verify DEVICE FILE [OTHER]"
             );
             ExitCode::from(2)
         }
