@@ -52,7 +52,7 @@ const HUGE_SHARE: usize = 64;
 /// * `L` is the lock, through `lock_api`.
 /// * `PAGE` is the size of the pages put in: 4096, 16384 or 65536. The page source may have
 ///   another page size.
-/// * `ARENAS` is the number of independent pools; runs of 16384 pages live in the same.
+/// * `ARENAS` is the number of independent pools; runs of 8192 pages live in the same.
 ///
 /// With the feature `std`, `StdCache` fills in the rest.
 ///

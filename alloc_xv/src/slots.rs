@@ -14,7 +14,7 @@ use lock_api::{MutexGuard, RawMutex};
 /// Neighbouring keys that live in the same arena, a multiple of the entries in a leaf. Small pools
 /// use few arenas, each of which has some pages of its own; a lock that is held for a quarter of
 /// a microsecond is not in the way of a dozen threads that compress.
-const RUN: u64 = 16384;
+const RUN: u64 = 8192;
 
 /// Bytes that an owner of slots may add to an object of [`OBJECT_MAX`]: a checksum, say.
 pub const TRAILER_MAX: usize = 8;
@@ -25,7 +25,7 @@ pub const TRAILER_MAX: usize = 8;
 /// numbers its objects anyway (the pages of a device) has no table beside it. A slot is empty,
 /// holds a value of 61 bits in the entry itself, or an object with a tag of 12 bits.
 ///
-/// Runs of 16384 neighbouring keys live in the same arena. Entries come in leaves of one page, which exist only
+/// Runs of 8192 neighbouring keys live in the same arena. Entries come in leaves of one page, which exist only
 /// where slots are in use.
 ///
 /// # Examples
