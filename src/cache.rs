@@ -364,6 +364,25 @@ where
         self.slots.compact(objects)
     }
 
+    /// Packs the arenas that are below their target fill, in bounded steps: what a thread or worker
+    /// of the embedder's calls now and then.
+    pub fn compact_to_target(&self) {
+        self.slots.compact_to_target();
+    }
+
+    /// How many objects a discard or an overwrite may move while its arena is below its target
+    /// fill: 1 unless it is changed, 0 where somebody calls [`compact`](Self::compact) or
+    /// [`compact_to_target`](Self::compact_to_target).
+    pub fn set_inline_moves(&self, objects: u32) {
+        self.slots.set_inline_moves(objects);
+    }
+
+    /// The arenas' locks, before anybody uses the cache: for locks that need more than
+    /// [`RawMutex::INIT`]. Such a cache must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.slots.raw_locks()
+    }
+
     /// zram's `mm_stat`.
     pub fn mm_stat(&self) -> MmStat {
         let stats = self.slots.stats();

@@ -228,6 +228,31 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         })
     }
 
+    /// Takes up a reading that was given to [`mem::forget`](core::mem::forget): for interfaces whose
+    /// begin and end have nothing but the handle in common.
+    ///
+    /// An object that nobody holds is [`AccessError::BadHandle`].
+    ///
+    /// # Safety
+    ///
+    /// A [`Reading`] of this handle was forgotten and not taken up since. (Else the object might be
+    /// let go of while somebody else reads it.)
+    pub unsafe fn resume_reading(&self, handle: Handle) -> Result<Reading<'_>, AccessError> {
+        let (arena, index, generation) = self.parse(handle)?;
+        let locked = self.core.lock(arena);
+        let (cell, word, object) = live(&locked, self.core.frames(), index, generation)?;
+        if !word.is_locked() {
+            return Err(AccessError::BadHandle);
+        }
+        Ok(Reading {
+            cell,
+            word: Word::object(object),
+            size: object.size as usize,
+            parts: self.core.parts(&locked, object),
+            pool: (&self.core, arena),
+        })
+    }
+
     /// Copies bytes of an object, from its byte `offset` on, into all of `out`.
     pub fn read_into(
         &self,
@@ -279,6 +304,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
     /// Numbers of all arenas together.
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// The arenas' locks, before anybody uses the pool.
+    ///
+    /// For locks that need more than [`RawMutex::INIT`]: a kernel's mutex that has to be
+    /// initialized where it lies, or one that calls functions its owner gives it at run time. Such a
+    /// pool must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.core.raw_locks()
     }
 
     /// The page source.

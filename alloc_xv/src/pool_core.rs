@@ -299,6 +299,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         }
     }
 
+    /// The arenas' locks, while nobody uses them.
+    pub(crate) fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.arenas.iter().map(|arena| {
+            // SAFETY: `&mut self` says that no guard exists, and none is made while the locks are
+            // borrowed; so nobody can unlock what another holds.
+            unsafe { arena.raw() }
+        })
+    }
+
     /// Gives everything back. The caller makes sure that nobody holds an entry.
     pub(crate) fn clear(&mut self) {
         let frames = Frames::new(&self.source, &self.account);

@@ -380,6 +380,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         self.core.clear();
     }
 
+    /// The arenas' locks, before anybody uses the pool.
+    ///
+    /// For locks that need more than [`RawMutex::INIT`]: a kernel's mutex that has to be
+    /// initialized where it lies, or one that calls functions its owner gives it at run time. Such a
+    /// pool must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.core.raw_locks()
+    }
+
     /// The page source.
     pub fn source(&self) -> &S {
         self.core.source()
