@@ -235,8 +235,8 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
     ///
     /// # Safety
     ///
-    /// A [`Reading`] of this handle was forgotten and not taken up since. (Else the object might be
-    /// let go of while somebody else reads it.)
+    /// The reading is one that was forgotten and not taken up since. If it turns out not to be (its
+    /// first byte lies elsewhere), it is somebody else's: forget it again, and do not look at its bytes.
     pub unsafe fn resume_reading(&self, handle: Handle) -> Result<Reading<'_>, AccessError> {
         let (arena, index, generation) = self.parse(handle)?;
         let locked = self.core.lock(arena);
