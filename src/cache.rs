@@ -39,7 +39,7 @@ impl Config {
 
 /// Sets of counters, of which each thread uses one: counting should not make threads wait for
 /// each other's cache lines.
-const COUNTERS: usize = 8;
+pub(crate) const COUNTERS: usize = 8;
 
 /// A page that came out longer than all but 1/64 of its size is stored raw: what it would save
 /// is not worth decompressing it.
@@ -66,10 +66,10 @@ where
     L: RawMutex,
 {
     pub(crate) slots: Slots<S, L, ARENAS>,
-    codec: C,
-    bank: W,
-    config: Config,
-    counters: [CachePadded<Counters>; COUNTERS],
+    pub(crate) codec: C,
+    pub(crate) bank: W,
+    pub(crate) config: Config,
+    pub(crate) counters: [CachePadded<Counters>; COUNTERS],
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -86,6 +86,20 @@ where
 
     /// An empty cache. Takes no page from the source.
     pub fn new(source: S, codec: C, bank: W, config: Config) -> Result<Self, BuildError> {
+        Self::check_new(&bank, config)?;
+        let cache = Self {
+            slots: Slots::new(source),
+            codec,
+            bank,
+            config,
+            counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
+        };
+        cache.set_mem_limit(config.mem_limit);
+        Ok(cache)
+    }
+
+    /// Whether there can be such a cache.
+    pub(crate) fn check_new(bank: &W, config: Config) -> Result<(), BuildError> {
         let () = Self::PAGE_IS_SUPPORTED;
         let max = Slots::<S, L, ARENAS>::keys();
         if config.pages == 0 || config.pages > max {
@@ -97,15 +111,7 @@ where
         if bank.is_empty() {
             return Err(BuildError::NoWorkspace);
         }
-        let cache = Self {
-            slots: Slots::new(source),
-            codec,
-            bank,
-            config,
-            counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
-        };
-        cache.set_mem_limit(config.mem_limit);
-        Ok(cache)
+        Ok(())
     }
 
     /// Pages of the device.

@@ -8,6 +8,7 @@ use crate::fragments::{Fragments, Parts, Resolve};
 use crate::pool_core::{Core, Held};
 use crate::source::PageSource;
 use crate::stats::{Compacted, Stats};
+use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU64;
 use lock_api::{MutexGuard, RawMutex};
 
@@ -94,6 +95,18 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     pub const fn new(source: S) -> Self {
         Self {
             core: Core::new(source),
+        }
+    }
+
+    /// [`new`](Self::new) at the place where the pool will stay. A pool is about 3.3 KiB for each
+    /// arena; built there it takes no stack, of which kernels have little.
+    pub fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
+        // SAFETY: 1. the pointer is to the only field of `place`; 2. it is written before the value is
+        // used.
+        unsafe {
+            let core = &raw mut (*place.as_mut_ptr()).core;
+            Core::<S, L, ARENAS>::new_at(&mut *core.cast(), source);
+            place.assume_init_mut()
         }
     }
 

@@ -356,12 +356,9 @@ impl<const PAGE: usize> Body<PAGE> {
             config.mem_limit = options.mem_limit;
             let source = Pages::new(&raw const (*header).host);
             let cache = &raw mut (*body).cache;
-            match Inner::new(source, codec, bank, config) {
-                Ok(made) => cache.write(made),
-                Err(error) => {
-                    (*header).destroy_locks();
-                    return Err(error.told());
-                }
+            if let Err(error) = Inner::new_at(&mut *cache.cast(), source, codec, bank, config) {
+                (*header).destroy_locks();
+                return Err(error.told());
             }
             plan.set_up_locks(memory, header, (*cache).raw_locks());
             (*cache).set_inline_moves(options.inline_moves as u32);

@@ -368,7 +368,10 @@ impl<const PAGE: usize> Body<PAGE> {
             let header = &raw mut (*body).header;
             header.write(plan.header(memory, PAGE, host));
             let pool = &raw mut (*body).pool;
-            pool.write(Pool::new(Pages::new(&raw const (*header).host)));
+            Pool::<Pages<PAGE>, HostLock, ARENAS>::new_at(
+                &mut *pool.cast(),
+                Pages::new(&raw const (*header).host),
+            );
             plan.set_up_locks(memory, header, (*pool).raw_locks());
             let limit = match options.limit_pages {
                 0 => usize::MAX,

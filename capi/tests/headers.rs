@@ -69,7 +69,12 @@ fn compcache_h_is_current() {
     ));
     config.sys_includes = vec!["stdbool.h".into(), "stddef.h".into(), "stdint.h".into()];
     let sources = [
-        "status.rs", "abi.rs", "host.rs", "panic.rs", "pool.rs", "cache.rs",
+        "status.rs",
+        "abi.rs",
+        "host.rs",
+        "panic.rs",
+        "pool.rs",
+        "cache.rs",
     ];
     check("compcache.h", config, &sources);
 }
