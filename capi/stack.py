@@ -6,7 +6,7 @@
 Links the library, disassembles it, adds up frames along the deepest chain of calls. Where a call goes through
 a pointer, CALLS says what it may reach; a caller that is not in there is an error, and so is recursion. What a panic takes is
 not counted (it does not return), nor what the embedder's callbacks take. Exit status 1 if a function needs
-more than --max, or needs more than it is told by its limit in CREATE.
+more than --max.
 """
 
 import argparse
@@ -17,12 +17,24 @@ import tempfile
 
 # Calls through pointers: caller, and what it may reach; "" is the embedder.
 CALLS = [
+    # Pages, locks and messages; lock_init, lock_destroy and the memory of zsmalloc's shape.
+    (r"compcache_capi::host::", ""),
+    (r"compcache_capi::(pool|cache)::Body<.*>::begin$", ""),
+    (r"^compcache_(pool|cache)_(create|destroy)$", ""),
+    (r"^compcache_zs_(create|destroy)_pool$", ""),
+    # An object in more than two pieces: they are looked up by the pool that it is in ...
+    (r"alloc_xv::fragments::Parts::(fragments|write_pieces|write|clear)$", r"as alloc_xv::fragments::Resolve>::resolve$"),
+    (r"alloc_xv::pool::Reading::fragments$", r"as alloc_xv::fragments::Resolve>::resolve$"),
+    (r"^compcache_(pool_(read_begin|write|alloc|alloc_from)|zs_(obj_read_begin|malloc))$",
+     r"as alloc_xv::fragments::Resolve>::resolve$"),
+    # ... which calls back for each of them.
+    (r"as alloc_xv::fragments::Resolve>::resolve$", r"alloc_xv::fragments::Parts::\w+::\{\{closure\}\}$|call_once\{\{vtable.shim\}\}$"),
 ]
 
 # Ends of the road: they do not return.
 PANIC = re.compile(r"^(core::panicking|core::slice::index::|core::str::slice_error|core::option::(unwrap|expect)_failed|"
                    r"core::result::unwrap_failed|core::cell::panic|__rustc::rust_begin_unwind|<?core::slice::copy_from_slice|"
-                   r".*len_mismatch_fail|.*rust_begin_unwind)")
+                   r"alloc_xv::space::words::corrupt|.*len_mismatch_fail|.*rust_begin_unwind)")
 # Functions of memory that the embedder supplies: as leaves of this many bytes.
 MEMORY = re.compile(r"^(\*ABS\*|mem(cpy|move|set|cmp)|bcmp|__mem)")
 MEMORY_BYTES = 64
@@ -72,13 +84,14 @@ def global_offsets(program):
 class Function:
     def __init__(self, name):
         self.name, self.pushed, self.room, self.calls, self.indirect, self.dynamic = name, set(), 0, set(), [], False
+        self.loaded = set()  # registers that a function's address was put into
 
     def frame(self):
         return 8 + 8 * len(self.pushed) + self.room
 
 
 def disassemble(program):
-    functions, current, offsets = {}, None, global_offsets(program)
+    functions, current, offsets, before = {}, None, global_offsets(program), ""
     for line in run("objdump", "-d", "--no-show-raw-insn", "-C", program).splitlines():
         if found := re.match(r"^([0-9a-f]+) <(.*)>:$", line):
             current = functions.setdefault(found[1].lstrip("0"), Function(found[2]))
@@ -90,7 +103,15 @@ def disassemble(program):
         if op in ("addr32", "bnd", "notrack", "data16", "rep", "lock", "repz"):
             op, _, args = args.partition(" ")
             args = args.strip()
-        if op.startswith("push"):
+        last, before = before, f"{op} {args}"
+        if op in ("lea", "mov") and (known := re.search(r"\(%rip\),(%r\w+)\s+# ([0-9a-f]+) (<[^+]*>)?", args)):
+            # The address of a function: it may be called through this register.
+            target = offsets.get(int(known[2], 16)) if op == "mov" else known[2] if known[3] else None
+            # What formats numbers is there for panics, which are not counted.
+            if target and not ("core::fmt::" in (known[3] or "")):
+                current.calls.add(target)
+                current.loaded.add(known[1])
+        elif op.startswith("push"):
             # Callee-saved registers are pushed once on each path; other values count each time.
             current.pushed.add(args if re.fullmatch(r"%r(bp|bx|1[2-5]|ax)", args) else address)
         elif op.startswith("sub") and args.endswith(",%rsp"):
@@ -106,7 +127,9 @@ def disassemble(program):
                 current.calls.add(target[1])
             elif (slot := re.search(r"\(%rip\)\s+# ([0-9a-f]+) ", args)) and int(slot[1], 16) in offsets:
                 current.calls.add(offsets[int(slot[1], 16)])
-            elif args.startswith("*"):
+            elif op.startswith("jmp") and re.fullmatch(rf"add %\w+,{re.escape(args[1:])}", last):
+                pass  # a table of cases
+            elif args.startswith("*") and args[1:] not in current.loaded:
                 current.indirect.append(f"{op} {args}")
         elif re.match(r"j\w+", op):
             target = re.match(r"^([0-9a-f]+) <(.*?)>$", args)
@@ -147,7 +170,7 @@ def main():
             problems.append(f"a frame of variable size: {function.name}")
         reached = set(function.calls) - {address}
         for call in function.indirect:
-            if call.startswith("jmp") and "(,%r" in call:
+            if call.startswith("jmp") and re.search(r"\(,%r\w+,8\)", call):
                 continue  # a table of cases
             rules = [callee for caller, callee in CALLS if re.search(caller, function.name)]
             if not rules:

@@ -7,6 +7,9 @@ use core::ffi::c_char;
 /// version is not compatible; a higher minor one has more functions, or more fields at the end of structs.
 pub const COMPCACHE_ABI_VERSION: u32 = 0x0001_0000;
 
+/// The most bytes of stack that any function needs, beside what the embedder's callbacks need.
+pub const COMPCACHE_STACK_MAX: usize = 2048;
+
 /// The version of the library that is linked, as `COMPCACHE_ABI_VERSION`.
 ///
 /// Context: any. Takes no lock.
