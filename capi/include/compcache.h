@@ -44,6 +44,11 @@
 #define COMPCACHE_ABI_VERSION 65536
 
 /**
+ * The most bytes of stack that any function needs, beside what the embedder's callbacks need.
+ */
+#define COMPCACHE_STACK_MAX 2048
+
+/**
  * Something cannot be used any more, or a callback broke its contract.
  */
 #define COMPCACHE_LOG_ERROR 0
@@ -522,9 +527,7 @@ const char *compcache_version(void);
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * The hook may be called at any time, with the context.
+ * Safety: The hook may be called at any time, with the context.
  */
 void compcache_set_panic_hook(compcache_panic_hook hook,
                               void *context);
@@ -535,9 +538,7 @@ void compcache_set_panic_hook(compcache_panic_hook hook,
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * `host` is NULL or points to `struct_size` writable bytes.
+ * Safety: `host` is NULL or points to `struct_size` writable bytes.
  */
 enum compcache_status compcache_host_init(struct compcache_host *host, size_t struct_size);
 
@@ -547,9 +548,7 @@ enum compcache_status compcache_host_init(struct compcache_host *host, size_t st
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * `options` is NULL or points to `struct_size` writable bytes.
+ * Safety: `options` is NULL or points to `struct_size` writable bytes.
  */
 enum compcache_status compcache_pool_options_init(struct compcache_pool_options *options,
                                                   size_t struct_size);
@@ -560,9 +559,7 @@ enum compcache_status compcache_pool_options_init(struct compcache_pool_options 
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * `options` and `host` are NULL or point to as many readable bytes as they say; `size` and
+ * Safety: `options` and `host` are NULL or point to as many readable bytes as they say; `size` and
  * `align` are NULL or may be written.
  */
 enum compcache_status compcache_pool_layout(const struct compcache_pool_options *options,
@@ -576,9 +573,7 @@ enum compcache_status compcache_pool_layout(const struct compcache_pool_options 
  *
  * Context: calls `lock_init`; any context in which that may be called.
  *
- * # Safety
- *
- * `options` and `host` are NULL or point to as many readable bytes as they say, `memory` is NULL or
+ * Safety: `options` and `host` are NULL or point to as many readable bytes as they say, `memory` is NULL or
  * `memory_size` bytes that nobody else uses, the host's functions do what they should, `pool` is
  * NULL or may be written.
  */
@@ -594,9 +589,7 @@ enum compcache_status compcache_pool_create(void *memory,
  * Context: calls `page_free` for each page and `lock_destroy`; time in proportion to the pages.
  * Takes no lock: nobody else may use the pool.
  *
- * # Safety
- *
- * `pool` is NULL or memory in which a pool was once created; nobody else uses it.
+ * Safety: `pool` is NULL or memory in which a pool was once created; nobody else uses it.
  */
 enum compcache_status compcache_pool_destroy(struct compcache_pool *pool);
 
@@ -605,9 +598,7 @@ enum compcache_status compcache_pool_destroy(struct compcache_pool *pool);
  *
  * Context: takes an arena's lock and calls `page_alloc` under it; atomic if these are.
  *
- * # Safety
- *
- * `pool` is NULL or memory in which a pool was once created, and nobody destroys it meanwhile (as for
+ * Safety: `pool` is NULL or memory in which a pool was once created, and nobody destroys it meanwhile (as for
  * all functions below). `handle` is NULL or may be written.
  */
 enum compcache_status compcache_pool_alloc(struct compcache_pool *pool,
@@ -620,9 +611,7 @@ enum compcache_status compcache_pool_alloc(struct compcache_pool *pool,
  *
  * Context: that of `compcache_pool_alloc`.
  *
- * # Safety
- *
- * `bytes` is NULL or `size` readable bytes, `handle` is NULL or may be written.
+ * Safety: `bytes` is NULL or `size` readable bytes, `handle` is NULL or may be written.
  */
 enum compcache_status compcache_pool_alloc_from(struct compcache_pool *pool,
                                                 const void *bytes,
@@ -635,9 +624,7 @@ enum compcache_status compcache_pool_alloc_from(struct compcache_pool *pool,
  * Context: takes an arena's lock and calls `page_free` under it, and moves at most `inline_moves`
  * objects. Waits, spinning, while somebody reads or writes the object.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`.
+ * Safety: See `compcache_pool_alloc`.
  */
 enum compcache_status compcache_pool_free(struct compcache_pool *pool, uint64_t handle);
 
@@ -646,9 +633,7 @@ enum compcache_status compcache_pool_free(struct compcache_pool *pool, uint64_t 
  *
  * Context: takes an arena's lock.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`. `size` is NULL or may be written.
+ * Safety: See `compcache_pool_alloc`. `size` is NULL or may be written.
  */
 enum compcache_status compcache_pool_size(struct compcache_pool *pool,
                                           uint64_t handle,
@@ -660,9 +645,7 @@ enum compcache_status compcache_pool_size(struct compcache_pool *pool,
  * Context: takes an arena's lock for a moment, and copies without it. Waits, spinning, while
  * somebody reads or writes the object.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`. `bytes` is NULL or `len` readable bytes.
+ * Safety: See `compcache_pool_alloc`. `bytes` is NULL or `len` readable bytes.
  */
 enum compcache_status compcache_pool_write(struct compcache_pool *pool,
                                            uint64_t handle,
@@ -675,9 +658,7 @@ enum compcache_status compcache_pool_write(struct compcache_pool *pool,
  *
  * Context: that of `compcache_pool_write`.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`. `bytes` is NULL or `len` writable bytes.
+ * Safety: See `compcache_pool_alloc`. `bytes` is NULL or `len` writable bytes.
  */
 enum compcache_status compcache_pool_read(struct compcache_pool *pool,
                                           uint64_t handle,
@@ -695,9 +676,7 @@ enum compcache_status compcache_pool_read(struct compcache_pool *pool,
  * Context: takes an arena's lock for a moment. Waits, spinning, while somebody reads or writes the object: never call
  * it for an object that the same thread, or what it interrupted, holds.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`. `reading` is NULL or zeroes or was ended, and stays where it is until
+ * Safety: See `compcache_pool_alloc`. `reading` is NULL or zeroes or was ended, and stays where it is until
  * it is ended; `fragments` is NULL or has room for so many; `count` is NULL or may be written.
  */
 enum compcache_status compcache_pool_read_begin(struct compcache_pool *pool,
@@ -712,9 +691,7 @@ enum compcache_status compcache_pool_read_begin(struct compcache_pool *pool,
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * `reading` is NULL, zeroes, or was given to `compcache_pool_read_begin`; its pool lives.
+ * Safety: `reading` is NULL, zeroes, or was given to `compcache_pool_read_begin`; its pool lives.
  */
 enum compcache_status compcache_pool_read_end(struct compcache_reading *reading);
 
@@ -725,9 +702,7 @@ enum compcache_status compcache_pool_read_end(struct compcache_reading *reading)
  * Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` (and, for pages of
  * tables, `page_alloc`) under it. Does not wait for objects that are held: they stay where they are.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`. `compacted` is NULL or points to as many writable bytes as it says.
+ * Safety: See `compcache_pool_alloc`. `compacted` is NULL or points to as many writable bytes as it says.
  */
 enum compcache_status compcache_pool_compact(struct compcache_pool *pool,
                                              uint64_t objects,
@@ -739,9 +714,7 @@ enum compcache_status compcache_pool_compact(struct compcache_pool *pool,
  *
  * Context: that of `compcache_pool_compact`.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`.
+ * Safety: See `compcache_pool_alloc`.
  */
 enum compcache_status compcache_pool_compact_to_target(struct compcache_pool *pool);
 
@@ -750,9 +723,7 @@ enum compcache_status compcache_pool_compact_to_target(struct compcache_pool *po
  *
  * Context: takes arenas' locks, one at a time, and calls `page_free` under them.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`.
+ * Safety: See `compcache_pool_alloc`.
  */
 enum compcache_status compcache_pool_set_limit(struct compcache_pool *pool, uint64_t pages);
 
@@ -761,9 +732,7 @@ enum compcache_status compcache_pool_set_limit(struct compcache_pool *pool, uint
  *
  * Context: takes arenas' locks, one at a time.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`. `stats` is NULL or points to as many writable bytes as it says.
+ * Safety: See `compcache_pool_alloc`. `stats` is NULL or points to as many writable bytes as it says.
  */
 enum compcache_status compcache_pool_get_stats(struct compcache_pool *pool,
                                                struct compcache_pool_stats *stats);
@@ -774,9 +743,7 @@ enum compcache_status compcache_pool_get_stats(struct compcache_pool *pool,
  *
  * Context: takes arenas' locks for as long as it takes.
  *
- * # Safety
- *
- * See `compcache_pool_alloc`.
+ * Safety: See `compcache_pool_alloc`.
  */
 enum compcache_status compcache_pool_check(struct compcache_pool *pool);
 
@@ -787,9 +754,7 @@ enum compcache_status compcache_pool_check(struct compcache_pool *pool);
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * `options` is NULL or points to `struct_size` writable bytes.
+ * Safety: `options` is NULL or points to `struct_size` writable bytes.
  */
 enum compcache_status compcache_cache_options_init(struct compcache_cache_options *options,
                                                    size_t struct_size);
@@ -800,9 +765,7 @@ enum compcache_status compcache_cache_options_init(struct compcache_cache_option
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * `options` and `host` are NULL or point to as many readable bytes as they say; `size` and
+ * Safety: `options` and `host` are NULL or point to as many readable bytes as they say; `size` and
  * `align` are NULL or may be written.
  */
 enum compcache_status compcache_cache_layout(const struct compcache_cache_options *options,
@@ -816,9 +779,7 @@ enum compcache_status compcache_cache_layout(const struct compcache_cache_option
  *
  * Context: calls `lock_init`; any context in which that may be called. Writes all of the memory.
  *
- * # Safety
- *
- * `options` and `host` are NULL or point to as many readable bytes as they say, `memory` is NULL or
+ * Safety: `options` and `host` are NULL or point to as many readable bytes as they say, `memory` is NULL or
  * `memory_size` bytes that nobody else uses, the host's functions do what they should, `cache` is
  * NULL or may be written.
  */
@@ -834,9 +795,7 @@ enum compcache_status compcache_cache_create(void *memory,
  * Context: calls `page_free` for each page and `lock_destroy`; time in proportion to the pages
  * taken. Takes no lock: nobody else may use the cache.
  *
- * # Safety
- *
- * `cache` is NULL or memory in which a cache was once created; nobody else uses it.
+ * Safety: `cache` is NULL or memory in which a cache was once created; nobody else uses it.
  */
 enum compcache_status compcache_cache_destroy(struct compcache_cache *cache);
 
@@ -847,9 +806,7 @@ enum compcache_status compcache_cache_destroy(struct compcache_cache *cache);
  * then takes an arena's lock and calls `page_alloc` and `page_free` under it. Waits, spinning, while
  * somebody uses the same page. Atomic if the locks and the page callbacks are.
  *
- * # Safety
- *
- * `cache` is NULL or memory in which a cache was once created, and nobody destroys it meanwhile (as
+ * Safety: `cache` is NULL or memory in which a cache was once created, and nobody destroys it meanwhile (as
  * for all functions below). `page` is NULL or as many readable bytes.
  */
 enum compcache_status compcache_cache_put(struct compcache_cache *cache,
@@ -863,9 +820,7 @@ enum compcache_status compcache_cache_put(struct compcache_cache *cache,
  * Context: takes a workspace, for which it waits, spinning, while all are in use; an arena's lock for a
  * moment; then decompresses, holding the page only. Waits, spinning, while somebody uses the same page.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `page` is NULL or as many writable bytes, `stored` NULL or writable.
+ * Safety: See `compcache_cache_put`. `page` is NULL or as many writable bytes, `stored` NULL or writable.
  */
 enum compcache_status compcache_cache_get(struct compcache_cache *cache,
                                           uint64_t index,
@@ -877,9 +832,7 @@ enum compcache_status compcache_cache_get(struct compcache_cache *cache,
  *
  * Context: that of `compcache_cache_get`.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `bytes` is NULL or `len` writable bytes.
+ * Safety: See `compcache_cache_put`. `bytes` is NULL or `len` writable bytes.
  */
 enum compcache_status compcache_cache_read(struct compcache_cache *cache,
                                            uint64_t index,
@@ -893,9 +846,7 @@ enum compcache_status compcache_cache_read(struct compcache_cache *cache,
  *
  * Context: that of `compcache_cache_put`; holds the page while it decompresses and compresses.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `bytes` is NULL or `len` readable bytes.
+ * Safety: See `compcache_cache_put`. `bytes` is NULL or `len` readable bytes.
  */
 enum compcache_status compcache_cache_write(struct compcache_cache *cache,
                                             uint64_t index,
@@ -909,9 +860,7 @@ enum compcache_status compcache_cache_write(struct compcache_cache *cache,
  * Context: takes an arena's lock, calls `page_free` under it, and moves at most `inline_moves` objects. Waits,
  * spinning, while somebody uses the same page.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `stored` is NULL or may be written.
+ * Safety: See `compcache_cache_put`. `stored` is NULL or may be written.
  */
 enum compcache_status compcache_cache_discard(struct compcache_cache *cache,
                                               uint64_t index,
@@ -922,9 +871,7 @@ enum compcache_status compcache_cache_discard(struct compcache_cache *cache,
  *
  * Context: takes an arena's lock for a moment. Waits, spinning, while somebody uses the same page.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `stored` is NULL or may be written.
+ * Safety: See `compcache_cache_put`. `stored` is NULL or may be written.
  */
 enum compcache_status compcache_cache_contains(struct compcache_cache *cache,
                                                uint64_t index,
@@ -936,9 +883,7 @@ enum compcache_status compcache_cache_contains(struct compcache_cache *cache,
  *
  * Context: that of `compcache_cache_discard`, for each page.
  *
- * # Safety
- *
- * See `compcache_cache_put`.
+ * Safety: See `compcache_cache_put`.
  */
 enum compcache_status compcache_cache_reset(struct compcache_cache *cache);
 
@@ -948,9 +893,7 @@ enum compcache_status compcache_cache_reset(struct compcache_cache *cache);
  *
  * Context: takes arenas' locks, one at a time, and calls `page_free` under them.
  *
- * # Safety
- *
- * See `compcache_cache_put`.
+ * Safety: See `compcache_cache_put`.
  */
 enum compcache_status compcache_cache_set_mem_limit(struct compcache_cache *cache,
                                                     uint64_t bytes);
@@ -960,9 +903,7 @@ enum compcache_status compcache_cache_set_mem_limit(struct compcache_cache *cach
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * See `compcache_cache_put`.
+ * Safety: See `compcache_cache_put`.
  */
 enum compcache_status compcache_cache_reset_mem_used_max(struct compcache_cache *cache);
 
@@ -973,9 +914,7 @@ enum compcache_status compcache_cache_reset_mem_used_max(struct compcache_cache 
  * Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` under it. Does not wait
  * for pages that are in use: they stay where they are.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `compacted` is NULL or points to as many writable bytes as it says.
+ * Safety: See `compcache_cache_put`. `compacted` is NULL or points to as many writable bytes as it says.
  */
 enum compcache_status compcache_cache_compact(struct compcache_cache *cache,
                                               uint64_t objects,
@@ -987,9 +926,7 @@ enum compcache_status compcache_cache_compact(struct compcache_cache *cache,
  *
  * Context: that of `compcache_cache_compact`.
  *
- * # Safety
- *
- * See `compcache_cache_put`.
+ * Safety: See `compcache_cache_put`.
  */
 enum compcache_status compcache_cache_compact_to_target(struct compcache_cache *cache);
 
@@ -998,9 +935,7 @@ enum compcache_status compcache_cache_compact_to_target(struct compcache_cache *
  *
  * Context: takes arenas' locks, one at a time.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `stat` is NULL or points to as many writable bytes as it says.
+ * Safety: See `compcache_cache_put`. `stat` is NULL or points to as many writable bytes as it says.
  */
 enum compcache_status compcache_cache_get_mm_stat(struct compcache_cache *cache,
                                                   struct compcache_mm_stat *stat);
@@ -1010,9 +945,7 @@ enum compcache_status compcache_cache_get_mm_stat(struct compcache_cache *cache,
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * See `compcache_cache_put`. `stat` is NULL or points to as many writable bytes as it says.
+ * Safety: See `compcache_cache_put`. `stat` is NULL or points to as many writable bytes as it says.
  */
 enum compcache_status compcache_cache_get_io_stat(struct compcache_cache *cache,
                                                   struct compcache_io_stat *stat);
@@ -1023,9 +956,7 @@ enum compcache_status compcache_cache_get_io_stat(struct compcache_cache *cache,
  *
  * Context: takes arenas' locks for as long as it takes.
  *
- * # Safety
- *
- * See `compcache_cache_put`.
+ * Safety: See `compcache_cache_put`.
  */
 enum compcache_status compcache_cache_check(struct compcache_cache *cache);
 

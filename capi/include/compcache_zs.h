@@ -21,11 +21,11 @@ struct compcache_zs_config {
   /**
    * Pages, locks, messages.
    */
-  const compcache_host *host;
+  const struct compcache_host *host;
   /**
    * The pool's options; NULL for the defaults.
    */
-  const compcache_pool_options *options;
+  const struct compcache_pool_options *options;
   /**
    * Gives `size` bytes (about 14 KiB) aligned to `align` for the pool itself, NULL if there are none. May sleep.
    */
@@ -55,20 +55,16 @@ extern "C" {
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * `config` is NULL or points to `struct_size` writable bytes.
+ * Safety: `config` is NULL or points to `struct_size` writable bytes.
  */
-compcache_status compcache_zs_config_init(struct compcache_zs_config *config, size_t struct_size);
+enum compcache_status compcache_zs_config_init(struct compcache_zs_config *config, size_t struct_size);
 
 /**
  * Makes a pool; NULL if that fails. `name`, which may be NULL, is for the log and not kept.
  *
  * Context: may sleep if `memory_alloc` and `lock_init` may.
  *
- * # Safety
- *
- * `config` is NULL or points to as many readable bytes as it says, and so do `host` and `options` in it; its
+ * Safety: `config` is NULL or points to as many readable bytes as it says, and so do `host` and `options` in it; its
  * functions do what they should.
  */
 struct compcache_zs_pool *compcache_zs_create_pool(const char *name,
@@ -80,9 +76,7 @@ struct compcache_zs_pool *compcache_zs_create_pool(const char *name,
  *
  * Context: that of `compcache_pool_destroy`; may sleep if `memory_free` may.
  *
- * # Safety
- *
- * `pool` is NULL or came from `compcache_zs_create_pool` and was not destroyed.
+ * Safety: `pool` is NULL or came from `compcache_zs_create_pool` and was not destroyed.
  */
 void compcache_zs_destroy_pool(struct compcache_zs_pool *pool);
 
@@ -91,9 +85,7 @@ void compcache_zs_destroy_pool(struct compcache_zs_pool *pool);
  *
  * Context: that of `compcache_pool_alloc`.
  *
- * # Safety
- *
- * `pool` is NULL or came from `compcache_zs_create_pool`, and nobody destroys it meanwhile (as for all
+ * Safety: `pool` is NULL or came from `compcache_zs_create_pool`, and nobody destroys it meanwhile (as for all
  * functions below).
  */
 unsigned long compcache_zs_malloc(struct compcache_zs_pool *pool,
@@ -104,9 +96,7 @@ unsigned long compcache_zs_malloc(struct compcache_zs_pool *pool,
  *
  * Context: that of `compcache_pool_free`.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`.
+ * Safety: See `compcache_zs_malloc`.
  */
 void compcache_zs_free(struct compcache_zs_pool *pool, unsigned long handle);
 
@@ -118,9 +108,7 @@ void compcache_zs_free(struct compcache_zs_pool *pool, unsigned long handle);
  *
  * Context: that of `compcache_pool_read_begin`.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`. `local_copy` is NULL or has room for a page of the pool's size.
+ * Safety: See `compcache_zs_malloc`. `local_copy` is NULL or has room for a page of the pool's size.
  */
 void *compcache_zs_obj_read_begin(struct compcache_zs_pool *pool,
                                   unsigned long handle,
@@ -131,9 +119,7 @@ void *compcache_zs_obj_read_begin(struct compcache_zs_pool *pool,
  *
  * Context: takes an arena's lock for a moment.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`. Called once for each beginning.
+ * Safety: See `compcache_zs_malloc`. Called once for each beginning.
  */
 void compcache_zs_obj_read_end(struct compcache_zs_pool *pool, unsigned long handle, void *memory);
 
@@ -142,9 +128,7 @@ void compcache_zs_obj_read_end(struct compcache_zs_pool *pool, unsigned long han
  *
  * Context: that of `compcache_pool_write`.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`. `bytes` is NULL or `len` readable bytes.
+ * Safety: See `compcache_zs_malloc`. `bytes` is NULL or `len` readable bytes.
  */
 void compcache_zs_obj_write(struct compcache_zs_pool *pool,
                             unsigned long handle,
@@ -156,9 +140,7 @@ void compcache_zs_obj_write(struct compcache_zs_pool *pool,
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`.
+ * Safety: See `compcache_zs_malloc`.
  */
 unsigned long compcache_zs_get_total_pages(struct compcache_zs_pool *pool);
 
@@ -167,9 +149,7 @@ unsigned long compcache_zs_get_total_pages(struct compcache_zs_pool *pool);
  *
  * Context: that of `compcache_pool_compact`.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`.
+ * Safety: See `compcache_zs_malloc`.
  */
 unsigned long compcache_zs_compact(struct compcache_zs_pool *pool);
 
@@ -180,9 +160,7 @@ unsigned long compcache_zs_compact(struct compcache_zs_pool *pool);
  *
  * Context: any. Takes no lock.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`.
+ * Safety: See `compcache_zs_malloc`.
  */
 size_t compcache_zs_huge_class_size(struct compcache_zs_pool *pool);
 
@@ -191,9 +169,7 @@ size_t compcache_zs_huge_class_size(struct compcache_zs_pool *pool);
  *
  * Context: takes arenas' locks, one at a time.
  *
- * # Safety
- *
- * See `compcache_zs_malloc`. `stats` is NULL or may be written.
+ * Safety: See `compcache_zs_malloc`. `stats` is NULL or may be written.
  */
 void compcache_zs_pool_stats_get(struct compcache_zs_pool *pool,
                                  struct compcache_zs_pool_stats *stats);
