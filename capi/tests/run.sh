@@ -24,7 +24,7 @@ cargo test --quiet -p compcache-capi --test headers
 
 step "library"
 library=$(./build.sh)
-out=$(dirname "$library")/tests
+out=$(cd "$(dirname "$library")" && pwd)/tests
 mkdir -p "$out"
 
 # What it asks the linker for, and that neither std nor an allocator is in it.
@@ -75,5 +75,7 @@ fi
 step "the example"
 make --quiet -C example LIBRARY="$library" OUT="$out/example"
 "$out/example"
+make --quiet -C example install LIBRARY="$library" DESTDIR="$out/root" PREFIX=/usr
+test -f "$out/root/usr/lib/libcompcache.a" && grep -q '^Version: [0-9]' "$out/root/usr/lib/pkgconfig/compcache.pc"
 
 step "all passed"
