@@ -1,4 +1,7 @@
 //! Panics: none unwinds into the embedder.
+//!
+//! The library for C has a panic handler, which calls the embedder's hook: `build.sh` sets
+//! `--cfg compcache_panic_handler`. As a crate it has none, because a program has but one; so it is no feature.
 
 use core::ffi::{c_char, c_void};
 use core::ptr::null_mut;
@@ -44,7 +47,7 @@ pub unsafe extern "C" fn compcache_set_panic_hook(
 
 /// Calls the hook, if there is one.
 #[cfg_attr(
-    not(feature = "panic-handler"),
+    not(compcache_panic_handler),
     allow(dead_code, reason = "the handler calls it")
 )]
 fn call_hook(file: &str, line: u32, message: &str) {
@@ -69,7 +72,7 @@ fn call_hook(file: &str, line: u32, message: &str) {
     }
 }
 
-#[cfg(all(feature = "panic-handler", not(test)))]
+#[cfg(compcache_panic_handler)]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     let (file, line) = info
@@ -82,7 +85,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// Stops the processor as an instruction does that there is not.
-#[cfg(all(feature = "panic-handler", not(test)))]
+#[cfg(compcache_panic_handler)]
 fn trap() {
     // SAFETY: the exception goes to the embedder, who has nothing else to do here.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
