@@ -123,7 +123,7 @@ def disassemble(program):
             current.room += -int(args[1:].split(",")[0], 16) & 0xffff
         elif op.startswith("call") or op.startswith("jmp"):
             target = re.match(r"^([0-9a-f]+) <(.*?)(\+0x[0-9a-f]+)?>$", args)
-            if target and not (op.startswith("jmp") and target[3]):
+            if target and not (op.startswith("jmp") and (target[3] or target[2] == current.name)):
                 current.calls.add(target[1])
             elif (slot := re.search(r"\(%rip\)\s+# ([0-9a-f]+) ", args)) and int(slot[1], 16) in offsets:
                 current.calls.add(offsets[int(slot[1], 16)])
@@ -133,7 +133,7 @@ def disassemble(program):
                 current.indirect.append(f"{op} {args}")
         elif re.match(r"j\w+", op):
             target = re.match(r"^([0-9a-f]+) <(.*?)>$", args)
-            if target and "+0x" not in target[2]:
+            if target and "+0x" not in target[2] and target[2] != current.name:
                 current.calls.add(target[1])
     return functions
 
@@ -168,7 +168,7 @@ def main():
         active.append(address)
         if function.dynamic:
             problems.append(f"a frame of variable size: {function.name}")
-        reached = set(function.calls) - {address}
+        reached = set(function.calls)
         for call in function.indirect:
             if call.startswith("jmp") and re.search(r"\(,%r\w+,8\)", call):
                 continue  # a table of cases

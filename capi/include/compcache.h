@@ -622,11 +622,12 @@ enum compcache_status compcache_pool_alloc_from(struct compcache_pool *pool,
  * Frees an object.
  *
  * Context: takes an arena's lock and calls `page_free` under it, and moves at most `inline_moves`
- * objects. Waits, spinning, while somebody reads or writes the object.
+ * objects (then `page_alloc` may be called too, and may fail). Waits, spinning, while somebody reads or writes the object.
  *
  * Safety: See `compcache_pool_alloc`.
  */
-enum compcache_status compcache_pool_free(struct compcache_pool *pool, uint64_t handle);
+enum compcache_status compcache_pool_free(struct compcache_pool *pool,
+                                          uint64_t handle);
 
 /**
  * Says how many bytes an object has.
@@ -699,8 +700,8 @@ enum compcache_status compcache_pool_read_end(struct compcache_reading *reading)
  * Packs the pool: moves at most `objects` objects (UINT64_MAX for all that is needed) so that pages become
  * free, and gives these back. Others may use the pool meanwhile. `compacted` may be NULL.
  *
- * Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` (and, for pages of
- * tables, `page_alloc`) under it. Does not wait for objects that are held: they stay where they are.
+ * Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` (and `page_alloc`, which may
+ * fail, where objects move into a hole) under it. Does not wait for objects that are held: they stay where they are.
  *
  * Safety: See `compcache_pool_alloc`. `compacted` is NULL or points to as many writable bytes as it says.
  */
@@ -857,8 +858,8 @@ enum compcache_status compcache_cache_write(struct compcache_cache *cache,
 /**
  * Forgets a page. `stored`, which may be NULL, tells whether there was one.
  *
- * Context: takes an arena's lock, calls `page_free` under it, and moves at most `inline_moves` objects. Waits,
- * spinning, while somebody uses the same page.
+ * Context: takes an arena's lock, calls `page_free` under it, and moves at most `inline_moves` objects (then
+ * `page_alloc` may be called too, and may fail). Waits, spinning, while somebody uses the same page.
  *
  * Safety: See `compcache_cache_put`. `stored` is NULL or may be written.
  */
@@ -911,8 +912,8 @@ enum compcache_status compcache_cache_reset_mem_used_max(struct compcache_cache 
  * Packs the stored pages: moves at most `objects` of them (UINT64_MAX for all that is needed) so that pages of
  * memory become free, and gives these back. Others may use the cache meanwhile. `compacted` may be NULL.
  *
- * Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` under it. Does not wait
- * for pages that are in use: they stay where they are.
+ * Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` (and `page_alloc`, which may fail,
+ * where objects move into a hole) under it. Does not wait for pages that are in use: they stay where they are.
  *
  * Safety: See `compcache_cache_put`. `compacted` is NULL or points to as many writable bytes as it says.
  */

@@ -584,8 +584,8 @@ pub unsafe extern "C" fn compcache_cache_write(
 
 /// Forgets a page. `stored`, which may be NULL, tells whether there was one.
 ///
-/// Context: takes an arena's lock, calls `page_free` under it, and moves at most `inline_moves` objects. Waits,
-/// spinning, while somebody uses the same page.
+/// Context: takes an arena's lock, calls `page_free` under it, and moves at most `inline_moves` objects (then
+/// `page_alloc` may be called too, and may fail). Waits, spinning, while somebody uses the same page.
 ///
 /// # Safety
 ///
@@ -703,8 +703,8 @@ pub unsafe extern "C" fn compcache_cache_reset_mem_used_max(
 /// Packs the stored pages: moves at most `objects` of them (UINT64_MAX for all that is needed) so that pages of
 /// memory become free, and gives these back. Others may use the cache meanwhile. `compacted` may be NULL.
 ///
-/// Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` under it. Does not wait
-/// for pages that are in use: they stay where they are.
+/// Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` (and `page_alloc`, which may fail,
+/// where objects move into a hole) under it. Does not wait for pages that are in use: they stay where they are.
 ///
 /// # Safety
 ///

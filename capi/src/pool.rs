@@ -525,7 +525,7 @@ pub(crate) unsafe fn writable<'b>(
 /// Frees an object.
 ///
 /// Context: takes an arena's lock and calls `page_free` under it, and moves at most `inline_moves`
-/// objects. Waits, spinning, while somebody reads or writes the object.
+/// objects (then `page_alloc` may be called too, and may fail). Waits, spinning, while somebody reads or writes the object.
 ///
 /// # Safety
 ///
@@ -716,8 +716,8 @@ pub unsafe extern "C" fn compcache_pool_read_end(
 /// Packs the pool: moves at most `objects` objects (UINT64_MAX for all that is needed) so that pages become
 /// free, and gives these back. Others may use the pool meanwhile. `compacted` may be NULL.
 ///
-/// Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` (and, for pages of
-/// tables, `page_alloc`) under it. Does not wait for objects that are held: they stay where they are.
+/// Context: takes one arena's lock at a time, for at most 8 moves, and calls `page_free` (and `page_alloc`, which may
+/// fail, where objects move into a hole) under it. Does not wait for objects that are held: they stay where they are.
 ///
 /// # Safety
 ///
