@@ -60,7 +60,7 @@ extern "C" {
 enum compcache_status compcache_zs_config_init(struct compcache_zs_config *config, size_t struct_size);
 
 /**
- * Makes a pool; NULL if that fails. `name`, which may be NULL, is for the log and not kept.
+ * Makes a pool; NULL if that fails. `name` is part of the shape, and not looked at.
  *
  * Context: may sleep if `memory_alloc` and `lock_init` may.
  *

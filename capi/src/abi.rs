@@ -35,7 +35,7 @@ const STRUCT_MAX: usize = 4096;
 ///
 /// The type is `repr(C)`, its first field is `struct_size: usize`, every pattern of bytes that a C
 /// program can write into it is a value, and it has no padding.
-pub(crate) unsafe trait Sized1: Copy {
+pub(crate) unsafe trait Versioned: Copy {
     /// The size that its first version had.
     const FIRST: usize;
     /// What fields have that an older version does not know.
@@ -48,7 +48,7 @@ pub(crate) unsafe trait Sized1: Copy {
 /// # Safety
 ///
 /// `from` is null or points to as many readable bytes as it says.
-pub(crate) unsafe fn read_struct<T: Sized1>(from: *const T) -> Result<T, compcache_status> {
+pub(crate) unsafe fn read_struct<T: Versioned>(from: *const T) -> Result<T, compcache_status> {
     if from.is_null() {
         return Err(COMPCACHE_ERR_NULL_POINTER);
     }
@@ -78,7 +78,7 @@ pub(crate) unsafe fn read_struct<T: Sized1>(from: *const T) -> Result<T, compcac
 /// # Safety
 ///
 /// `to` is null or points to as many writable bytes as it says.
-pub(crate) unsafe fn write_struct<T: Sized1>(
+pub(crate) unsafe fn write_struct<T: Versioned>(
     to: *mut T,
     value: impl FnOnce() -> T,
 ) -> Result<(), compcache_status> {
@@ -100,7 +100,7 @@ pub(crate) unsafe fn write_struct<T: Sized1>(
 /// # Safety
 ///
 /// That of [`write_struct`].
-pub(crate) unsafe fn check_optional<T: Sized1>(to: *const T) -> Result<(), compcache_status> {
+pub(crate) unsafe fn check_optional<T: Versioned>(to: *const T) -> Result<(), compcache_status> {
     // SAFETY: not null, and the first field, which every version has.
     if !to.is_null() && unsafe { to.cast::<usize>().read_unaligned() } < T::FIRST {
         return Err(COMPCACHE_ERR_BAD_VERSION);
@@ -113,7 +113,7 @@ pub(crate) unsafe fn check_optional<T: Sized1>(to: *const T) -> Result<(), compc
 /// # Safety
 ///
 /// `to` points to `size` writable bytes, at least those of a `usize`.
-pub(crate) unsafe fn put_struct<T: Sized1>(to: *mut T, size: usize, value: T) {
+pub(crate) unsafe fn put_struct<T: Versioned>(to: *mut T, size: usize, value: T) {
     let known = size.min(size_of::<T>());
     // SAFETY: as many bytes are writable by the caller's word.
     unsafe {

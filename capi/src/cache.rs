@@ -1,6 +1,6 @@
 //! The cache: pages of a device, compressed.
 
-use crate::abi::{Sized1, check_optional, read_struct, write_struct};
+use crate::abi::{Versioned, check_optional, read_struct, write_struct};
 use crate::host::{COMPCACHE_LOG_ERROR, HostLock, Pages, compcache_host};
 use crate::object::{Header, Kind, Plan};
 use crate::pool::{
@@ -108,7 +108,7 @@ pub struct compcache_io_stat {
 
 // SAFETY: `repr(C)`, whole numbers only, the size first, no padding where `usize` has 8 bytes; where it
 // has 4, what is between is never looked at.
-unsafe impl Sized1 for compcache_cache_options {
+unsafe impl Versioned for compcache_cache_options {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
@@ -123,7 +123,7 @@ unsafe impl Sized1 for compcache_cache_options {
 }
 
 // SAFETY: as above.
-unsafe impl Sized1 for compcache_mm_stat {
+unsafe impl Versioned for compcache_mm_stat {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
@@ -140,7 +140,7 @@ unsafe impl Sized1 for compcache_mm_stat {
 }
 
 // SAFETY: as above.
-unsafe impl Sized1 for compcache_io_stat {
+unsafe impl Versioned for compcache_io_stat {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),

@@ -8,7 +8,7 @@
 //!
 //! The type of the body follows from the kind and the page size in the header.
 
-use crate::abi::Sized1;
+use crate::abi::Versioned;
 use crate::host::{HostLock, compcache_host};
 use crate::status::compcache_status::{self, *};
 use core::alloc::Layout;
@@ -247,7 +247,7 @@ impl Header {
 
 // SAFETY: `repr(C)`, pointers and whole numbers only, the size first, no padding; functions from
 // the embedder are pointers that are null or valid.
-unsafe impl Sized1 for compcache_host {
+unsafe impl Versioned for compcache_host {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self::NONE;
 }

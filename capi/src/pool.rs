@@ -1,6 +1,6 @@
 //! The pool: objects of 1 byte to 64 KiB behind handles.
 
-use crate::abi::{Sized1, check_optional, put_struct, read_struct, write_struct};
+use crate::abi::{Versioned, check_optional, put_struct, read_struct, write_struct};
 use crate::host::{HostLock, Pages, compcache_host};
 use crate::object::{Header, Kind, Plan};
 use crate::status::compcache_status::{self, *};
@@ -116,7 +116,7 @@ const READING: u64 = 0x9e1d_c0ca_c8e5_0b03;
 
 // SAFETY: `repr(C)`, whole numbers only, the size first, no padding where `usize` has 4 or 8 bytes
 // (checked below).
-unsafe impl Sized1 for compcache_pool_options {
+unsafe impl Versioned for compcache_pool_options {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
@@ -127,7 +127,7 @@ unsafe impl Sized1 for compcache_pool_options {
 }
 
 // SAFETY: as above.
-unsafe impl Sized1 for compcache_pool_stats {
+unsafe impl Versioned for compcache_pool_stats {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
@@ -144,7 +144,7 @@ unsafe impl Sized1 for compcache_pool_stats {
 }
 
 // SAFETY: as above.
-unsafe impl Sized1 for compcache_compacted {
+unsafe impl Versioned for compcache_compacted {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn compcache_pool_options_init(
 /// # Safety
 ///
 /// `to` is null or points to `size` writable bytes.
-pub(crate) unsafe fn init_struct<T: Sized1>(to: *mut T, size: usize) -> Outcome {
+pub(crate) unsafe fn init_struct<T: Versioned>(to: *mut T, size: usize) -> Outcome {
     if to.is_null() {
         return Err(COMPCACHE_ERR_NULL_POINTER);
     }

@@ -4,12 +4,12 @@
 //! handle. The functions take what zsmalloc's take, but for two things that a library cannot know: who gives
 //! memory (a struct of callbacks where the pool is created), and flags for it (the embedder's page callback decides).
 
-use crate::abi::{Sized1, read_struct};
+use crate::abi::{Versioned, read_struct};
 use crate::host::{COMPCACHE_LOG_WARNING, compcache_host};
 use crate::object::{Header, Kind};
 use crate::pool::{
     compcache_pool, compcache_pool_create, compcache_pool_destroy, compcache_pool_layout,
-    compcache_pool_options, init_struct, with_pool,
+    compcache_pool_options, init_struct, not_stored, with_pool,
 };
 use crate::status::compcache_status::{self, *};
 use crate::status::{Told, finish};
@@ -48,7 +48,7 @@ pub struct compcache_zs_config {
 }
 
 // SAFETY: `repr(C)`, pointers only, the size first, no padding.
-unsafe impl Sized1 for compcache_zs_config {
+unsafe impl Versioned for compcache_zs_config {
     const FIRST: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn compcache_zs_config_init(
     finish(unsafe { init_struct(config, struct_size) })
 }
 
-/// Makes a pool; NULL if that fails. `name`, which may be NULL, is for the log and not kept.
+/// Makes a pool; NULL if that fails. `name` is part of the shape, and not looked at.
 ///
 /// Context: may sleep if `memory_alloc` and `lock_init` may.
 ///
@@ -214,7 +214,9 @@ pub unsafe extern "C" fn compcache_zs_malloc(pool: *mut compcache_zs_pool, size:
             if size > page_size_of(pool) {
                 return Err(COMPCACHE_ERR_BAD_SIZE);
             }
-            let handle = pool.alloc(size).map_err(Told::told)?;
+            let handle = pool
+                .alloc(size)
+                .map_err(|error| not_stored(error, pool.source()))?;
             Ok(handle.to_bits())
         })
     };

@@ -60,8 +60,18 @@ fi
 
 tests=(pool cache errors failures threads zs)
 step "AddressSanitizer and UBSan"
+# With a nightly compiler the library's own accesses are checked too, not only those of the C program.
+checked=$library
+if cargo +nightly --version >/dev/null 2>&1; then
+    RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address" cargo +nightly rustc --quiet -p compcache-capi --lib --profile capi \
+        --crate-type staticlib --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir "$(dirname "$library")/asan" -- \
+        --cfg compcache_panic_handler
+    checked=$(echo "$(dirname "$library")"/asan/*/capi/libcompcache_capi.a)
+else
+    skipped "the library itself under AddressSanitizer needs a nightly toolchain: rustup toolchain install nightly"
+fi
 gcc -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all "${flags[@]}" \
-    -o "$out/main-asan" tests/*.c "$library"
+    -o "$out/main-asan" tests/*.c "$checked"
 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 "$out/main-asan" "${tests[@]}"
 
 step "valgrind"
