@@ -2,9 +2,10 @@
 //! end knows nothing but the handle.
 
 use super::{pattern, region};
-use crate::{AccessError, Pool, Slots};
+use crate::{AccessError, Pool, RegionSource, Slots};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use lock_api::RawMutex;
+use std::boxed::Box;
 use std::time::Duration;
 use std::vec;
 
@@ -100,4 +101,34 @@ fn a_reading_that_was_forgotten_holds_its_object_until_it_is_taken_up() {
     }
     pool.free(handle).unwrap();
     pool.check().unwrap();
+}
+
+#[test]
+fn pools_built_in_dirty_memory_are_like_new_ones() {
+    type Objects = Pool<RegionSource<4096>, spin::Mutex<()>, 2>;
+    type Keys = Slots<RegionSource<4096>, spin::Mutex<()>, 2>;
+    let mut place = Box::<Objects>::new_uninit();
+    // SAFETY: bytes of a place that holds nothing.
+    unsafe { place.as_mut_ptr().cast::<u8>().write_bytes(0xa5, 1) };
+    let pool = Objects::new_at(&mut place, region(64));
+    let new = Objects::new(region(64));
+    assert_eq!(pool.stats(), new.stats());
+    let handle = pool.alloc_from(b"page").unwrap();
+    assert_eq!(new.free(handle), Err(AccessError::BadHandle));
+    pool.free(handle).unwrap();
+    pool.check().unwrap();
+    // SAFETY: built above, and dropped once.
+    unsafe { core::ptr::from_mut(pool).drop_in_place() };
+
+    let mut place = Box::<Keys>::new_uninit();
+    // SAFETY: as above.
+    unsafe { place.as_mut_ptr().cast::<u8>().write_bytes(0xa5, 1) };
+    let slots = Keys::new_at(&mut place, region(64));
+    assert_eq!(slots.limit_pages(), usize::MAX);
+    slots.store(16384, 1, &[b"page"]).unwrap();
+    slots.store(0, 1, &[b"page"]).unwrap();
+    slots.check().unwrap();
+    assert_eq!(slots.stats().objects, 2);
+    // SAFETY: as above.
+    unsafe { core::ptr::from_mut(slots).drop_in_place() };
 }
