@@ -23,6 +23,7 @@ check -p compcache --no-default-features --features zstd
 check -p compcache --all-features
 check -p compcache-device --no-default-features
 check -p compcache-nbd
+check -p compcache-capi
 
 # The command without any front end, as README builds it for `bench`.
 cargo check --quiet -p compcache-tool --no-default-features --all-targets

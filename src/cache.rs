@@ -39,7 +39,7 @@ impl Config {
 
 /// Sets of counters, of which each thread uses one: counting should not make threads wait for
 /// each other's cache lines.
-const COUNTERS: usize = 8;
+pub(crate) const COUNTERS: usize = 8;
 
 /// A page that came out longer than all but 1/64 of its size is stored raw: what it would save
 /// is not worth decompressing it.
@@ -66,10 +66,10 @@ where
     L: RawMutex,
 {
     pub(crate) slots: Slots<S, L, ARENAS>,
-    codec: C,
-    bank: W,
-    config: Config,
-    counters: [CachePadded<Counters>; COUNTERS],
+    pub(crate) codec: C,
+    pub(crate) bank: W,
+    pub(crate) config: Config,
+    pub(crate) counters: [CachePadded<Counters>; COUNTERS],
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -86,6 +86,20 @@ where
 
     /// An empty cache. Takes no page from the source.
     pub fn new(source: S, codec: C, bank: W, config: Config) -> Result<Self, BuildError> {
+        Self::check_new(&bank, config)?;
+        let cache = Self {
+            slots: Slots::new(source),
+            codec,
+            bank,
+            config,
+            counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
+        };
+        cache.set_mem_limit(config.mem_limit);
+        Ok(cache)
+    }
+
+    /// Whether there can be such a cache.
+    pub(crate) fn check_new(bank: &W, config: Config) -> Result<(), BuildError> {
         let () = Self::PAGE_IS_SUPPORTED;
         let max = Slots::<S, L, ARENAS>::keys();
         if config.pages == 0 || config.pages > max {
@@ -97,15 +111,7 @@ where
         if bank.is_empty() {
             return Err(BuildError::NoWorkspace);
         }
-        let cache = Self {
-            slots: Slots::new(source),
-            codec,
-            bank,
-            config,
-            counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
-        };
-        cache.set_mem_limit(config.mem_limit);
-        Ok(cache)
+        Ok(())
     }
 
     /// Pages of the device.
@@ -362,6 +368,25 @@ where
     /// Packs the stored pages together, all of them or `objects`; frees what memory that gives.
     pub fn compact(&self, objects: u64) -> Compacted {
         self.slots.compact(objects)
+    }
+
+    /// Packs the arenas that are below their target fill, in bounded steps: what a thread or worker
+    /// of the embedder's calls now and then.
+    pub fn compact_to_target(&self) {
+        self.slots.compact_to_target();
+    }
+
+    /// How many objects a discard or an overwrite may move while its arena is below its target
+    /// fill: 1 unless it is changed, 0 where somebody calls [`compact`](Self::compact) or
+    /// [`compact_to_target`](Self::compact_to_target).
+    pub fn set_inline_moves(&self, objects: u32) {
+        self.slots.set_inline_moves(objects);
+    }
+
+    /// The arenas' locks, before anybody uses the cache: for locks that need more than
+    /// [`RawMutex::INIT`]. Such a cache must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.slots.raw_locks()
     }
 
     /// zram's `mm_stat`.

@@ -9,6 +9,7 @@ use crate::frames::{Account, Frames};
 use crate::source::PageSource;
 use crate::space::{SPARE_ROOM, SpaceError};
 use crate::stats::{Compacted, Stats};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::{Backoff, CachePadded};
 use lock_api::{Mutex, MutexGuard, RawMutex};
@@ -62,6 +63,32 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
             waker: crate::background::Waker::new(),
+        }
+    }
+
+    /// [`new`](Self::new) where the value will stay: it is some KiB for each arena, and does not pass
+    /// through the stack.
+    pub(crate) fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
+        let () = Self::ARENAS_IS_SUPPORTED;
+        let core = place.as_mut_ptr();
+        // SAFETY: 1. every pointer is to a field of `place`; 2. all fields are written before the value
+        // is used: those are the fields of `new`.
+        unsafe {
+            (&raw mut (*core).source).write(source);
+            (&raw mut (*core).account).write(Account::new());
+            let arenas = (&raw mut (*core).arenas).cast::<CachePadded<Mutex<L, Arena>>>();
+            for arena in 0..ARENAS {
+                arenas
+                    .add(arena)
+                    .write(const { CachePadded::new(Mutex::new(Arena::new())) });
+            }
+            (&raw mut (*core).frontiers)
+                .write([const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS]);
+            (&raw mut (*core).inline_moves).write(AtomicU32::new(INLINE_MOVES));
+            (&raw mut (*core).wanted).write(AtomicBool::new(false));
+            #[cfg(feature = "std")]
+            (&raw mut (*core).waker).write(crate::background::Waker::new());
+            place.assume_init_mut()
         }
     }
 
@@ -297,6 +324,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 crate::fragments::prefetch_to_write(frontier, FRONTIER_BYTES);
             }
         }
+    }
+
+    /// The arenas' locks, while nobody uses them.
+    pub(crate) fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.arenas.iter().map(|arena| {
+            // SAFETY: `&mut self` says that no guard exists, and none is made while the locks are
+            // borrowed; so nobody can unlock what another holds.
+            unsafe { arena.raw() }
+        })
     }
 
     /// Gives everything back. The caller makes sure that nobody holds an entry.

@@ -8,6 +8,7 @@ use crate::fragments::{Fragments, Parts, Resolve};
 use crate::pool_core::{Core, Held};
 use crate::source::PageSource;
 use crate::stats::{Compacted, Stats};
+use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU64;
 use lock_api::{MutexGuard, RawMutex};
 
@@ -94,6 +95,18 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     pub const fn new(source: S) -> Self {
         Self {
             core: Core::new(source),
+        }
+    }
+
+    /// [`new`](Self::new) at the place where the pool will stay. A pool is about 3.3 KiB for each
+    /// arena; built there it takes no stack, of which kernels have little.
+    pub fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
+        // SAFETY: 1. the pointer is to the only field of `place`; 2. it is written before the value is
+        // used.
+        unsafe {
+            let core = &raw mut (*place.as_mut_ptr()).core;
+            Core::<S, L, ARENAS>::new_at(&mut *core.cast(), source);
+            place.assume_init_mut()
         }
     }
 
@@ -378,6 +391,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// Empties every slot and gives every page back.
     pub fn reset(&mut self) {
         self.core.clear();
+    }
+
+    /// The arenas' locks, before anybody uses the pool.
+    ///
+    /// For locks that need more than [`RawMutex::INIT`]: a kernel's mutex that has to be
+    /// initialized where it lies, or one that calls functions its owner gives it at run time. Such a
+    /// pool must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.core.raw_locks()
     }
 
     /// The page source.
