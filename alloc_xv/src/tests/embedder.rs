@@ -52,7 +52,7 @@ fn locks_are_set_up_once_for_each_arena_and_then_used() {
     for (number, lock) in slots.raw_locks().enumerate() {
         lock.number.store(number + 1, Relaxed);
     }
-    for key in (0..slots_in_all_arenas()).step_by(16384) {
+    for key in (0..slots_in_all_arenas()).step_by(8192) {
         slots.store(key, 0, &[b"page"]).unwrap();
     }
     slots.check().unwrap();
@@ -63,7 +63,7 @@ fn locks_are_set_up_once_for_each_arena_and_then_used() {
 }
 
 fn slots_in_all_arenas() -> u64 {
-    4 * 16384
+    4 * 8192
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn pools_built_in_dirty_memory_are_like_new_ones() {
     unsafe { place.as_mut_ptr().cast::<u8>().write_bytes(0xa5, 1) };
     let slots = Keys::new_at(&mut place, region(64));
     assert_eq!(slots.limit_pages(), usize::MAX);
-    slots.store(16384, 1, &[b"page"]).unwrap();
+    slots.store(8192, 1, &[b"page"]).unwrap();
     slots.store(0, 1, &[b"page"]).unwrap();
     slots.check().unwrap();
     assert_eq!(slots.stats().objects, 2);
