@@ -18,6 +18,8 @@ use lock_api::{Mutex, MutexGuard, RawMutex};
 const INLINE_MOVES: u32 = 1;
 /// Objects moved under one hold of an arena's lock by explicit and background compaction.
 const STEP_OBJECTS: u32 = 8;
+/// Whole pages that such compaction keeps between the packed objects and the others.
+const GAP_MAX: u32 = 2048;
 
 /// Bytes that are asked for where the next object will probably lie.
 const FRONTIER_BYTES: usize = 2048;
@@ -208,7 +210,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             }
             self.lock(arena).restart_pass();
             finished &= self.pass(arena, &mut left, |_| true, Arena::pack_step::<S>);
-            self.lock(arena).space.release_spare(self.frames());
+            self.lock(arena).close_gap(self.frames());
         }
         Compacted {
             objects: self.moved() - moved,
@@ -230,7 +232,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 );
             }
             let mut locked = self.lock(arena);
-            locked.space.release_spare(self.frames());
+            locked.close_gap(self.frames());
             locked.rearm::<S>();
         }
     }
@@ -253,6 +255,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             let budget = Budget {
                 objects,
                 looks: 16 * STEP_OBJECTS,
+                gap: GAP_MAX,
             };
             let step = step(&mut guard, self.frames(), budget);
             *left = left.saturating_sub(guard.moved - before);
@@ -262,6 +265,16 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             }
         }
         false
+    }
+
+    /// A piece of a pass of [`compact`](Self::compact), which is left as it stands.
+    #[cfg(test)]
+    pub(crate) fn pack_a_piece(&self, arena: usize, objects: u32) -> Step {
+        let budget = Budget {
+            gap: GAP_MAX,
+            ..Budget::step(objects)
+        };
+        self.lock(arena).pack_step(self.frames(), budget)
     }
 
     fn moved(&self) -> u64 {
