@@ -242,8 +242,7 @@ impl<const PAGE: usize> Shared<PAGE> {
 
     /// Lets every range that asked for it back its next chunk; whether there was one.
     fn back_ahead(&self) -> bool {
-        self.areas()
-            .fold(false, |any, area| area.back_ahead() || any)
+        self.areas().filter(|area| area.back_ahead()).count() > 0
     }
 }
 
