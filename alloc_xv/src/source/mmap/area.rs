@@ -338,6 +338,7 @@ impl<const PAGE: usize> Area<PAGE> {
             self.drop_run(Some((state.fresh, state.populated)));
             state.populated = state.fresh;
             state.drops += 1;
+            state.asked = false;
             state.taken_populated = state.taken;
         }
         if state.taken == 0 {
