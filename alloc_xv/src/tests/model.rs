@@ -252,7 +252,9 @@ fn anything_may_happen_between_two_pieces_of_a_pass<P: Place>() {
             _ => {
                 let core = checked.slots.core();
                 let arena = rng.below(2);
-                if core.pack_a_piece(arena, 1 + rng.below(12) as u32) == Step::Done {
+                // Bigger pages have more objects to go over.
+                let piece = 1 + rng.below(12 * P::PAGE / 4096) as u32;
+                if core.pack_a_piece(arena, piece) == Step::Done {
                     ended += 1;
                     assert_eq!(core.lock(arena).space.spare, 0, "kept after the end");
                 }
