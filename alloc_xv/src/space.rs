@@ -313,9 +313,20 @@ impl Space {
     /// Whole pages that the wide block may hold now.
     #[inline]
     fn spare_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
+        if self.gap > 0 {
+            return self.gap_max(frames);
+        }
+        if !frames.has_room(SPARE_ROOM) {
+            return 0;
+        }
+        (self.backed / SPARE_SHARE).min(SPARE_MAX)
+    }
+
+    /// The same while objects are packed.
+    #[cold]
+    fn gap_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
         let most = (self.backed / SPARE_SHARE).min(SPARE_MAX.max(self.gap));
-        let beside = if self.gap > 0 { most as usize } else { 0 };
-        match frames.has_room(SPARE_ROOM + beside) {
+        match frames.has_room(SPARE_ROOM + most as usize) {
             true => most,
             false => 0,
         }
@@ -327,18 +338,30 @@ impl Space {
         &mut self,
         frames: Frames<'_, S>,
         whole: u32,
-        (from, to): (u32, u32),
+        range: (u32, u32),
     ) -> bool {
         if self.gap > 0 {
-            // While objects are packed it lies where they are packed to or taken from.
-            let is_gap = |at: u32| from <= at && at <= to;
-            if self.wide != NONE || !(is_gap(self.cursor) || is_gap(self.scan)) {
-                return false;
-            }
-        } else if self.wide != NONE {
+            return self.keeps_gap(frames, whole, range);
+        }
+        if self.wide != NONE {
             self.release_spare(frames);
         }
         whole <= self.spare_max(frames)
+    }
+
+    /// The same while objects are packed: the wide block lies where they are packed to or taken
+    /// from.
+    #[cold]
+    fn keeps_gap<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        whole: u32,
+        (from, to): (u32, u32),
+    ) -> bool {
+        let is_gap = |at: u32| from <= at && at <= to;
+        self.wide == NONE
+            && (is_gap(self.cursor) || is_gap(self.scan))
+            && whole <= self.gap_max(frames)
     }
 
     /// Gives back the whole pages of the wide block.
@@ -406,7 +429,7 @@ impl Space {
         to: u32,
     ) {
         let whole = Self::whole_pages::<S>(from, to);
-        let keeps = self.gap > 0 && self.wide == NONE && whole <= self.spare_max(frames);
+        let keeps = self.gap > 0 && self.wide == NONE && whole <= self.gap_max(frames);
         if whole == 0 || !keeps {
             return self.make_free(frames, from, to);
         }
