@@ -3,8 +3,11 @@
 # Warnings are errors; a build without std must not pull it in through a dependency.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export RUSTFLAGS="${RUSTFLAGS:-} -D warnings"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/features"
+# The tests at the end use what was built for all tests.
+tests_flags=${RUSTFLAGS:-}
+tests_target=${CARGO_TARGET_DIR:-target}
+export RUSTFLAGS="$tests_flags -D warnings"
+export CARGO_TARGET_DIR="$tests_target/features"
 
 check() {
     echo "  $*"
@@ -23,6 +26,7 @@ check -p compcache --no-default-features --features zstd
 check -p compcache --all-features
 check -p compcache-device --no-default-features
 check -p compcache-nbd
+check -p compcache-capi
 
 # The command without any front end, as README builds it for `bench`.
 cargo check --quiet -p compcache-tool --no-default-features --all-targets
@@ -40,6 +44,8 @@ if found=$(grep -E '(lz4_flex|spin|bitvec|crossbeam-utils|lock_api|twox-hash|all
     exit 1
 fi
 
+export RUSTFLAGS="$tests_flags" CARGO_TARGET_DIR="$tests_target"
+[ -n "$RUSTFLAGS" ] || unset RUSTFLAGS
 echo "  tests of compcache without zstd"
 cargo test --quiet -p compcache --test model --test errors
 echo "  tests of compress with each codec alone"

@@ -39,7 +39,7 @@ impl Config {
 
 /// Sets of counters, of which each thread uses one: counting should not make threads wait for
 /// each other's cache lines.
-const COUNTERS: usize = 8;
+pub(crate) const COUNTERS: usize = 8;
 
 /// A page that came out longer than all but 1/64 of its size is stored raw: what it would save
 /// is not worth decompressing it.
@@ -52,7 +52,7 @@ const HUGE_SHARE: usize = 64;
 /// * `L` is the lock, through `lock_api`.
 /// * `PAGE` is the size of the pages put in: 4096, 16384 or 65536. The page source may have
 ///   another page size.
-/// * `ARENAS` is the number of independent pools; runs of 16384 pages live in the same.
+/// * `ARENAS` is the number of independent pools; runs of 8192 pages live in the same.
 ///
 /// With the feature `std`, `StdCache` fills in the rest.
 ///
@@ -66,10 +66,10 @@ where
     L: RawMutex,
 {
     pub(crate) slots: Slots<S, L, ARENAS>,
-    codec: C,
-    bank: W,
-    config: Config,
-    counters: [CachePadded<Counters>; COUNTERS],
+    pub(crate) codec: C,
+    pub(crate) bank: W,
+    pub(crate) config: Config,
+    pub(crate) counters: [CachePadded<Counters>; COUNTERS],
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -105,9 +105,9 @@ where
         }
     }
 
-    /// Empties the cache and makes it one of `config.pages` pages. Takes no page from the source.
-    /// On failure nothing has changed.
-    pub fn open(&mut self, config: Config) -> Result<(), BuildError> {
+    /// Whether there can be such a cache.
+    pub(crate) fn check_new(bank: &W, config: Config) -> Result<(), BuildError> {
+        let () = Self::PAGE_IS_SUPPORTED;
         let max = Slots::<S, L, ARENAS>::keys();
         if config.pages == 0 || config.pages > max {
             return Err(BuildError::BadSize {
@@ -115,9 +115,16 @@ where
                 max,
             });
         }
-        if self.bank.is_empty() {
+        if bank.is_empty() {
             return Err(BuildError::NoWorkspace);
         }
+        Ok(())
+    }
+
+    /// Empties the cache and makes it one of `config.pages` pages. Takes no page from the source.
+    /// On failure nothing has changed.
+    pub fn open(&mut self, config: Config) -> Result<(), BuildError> {
+        Self::check_new(&self.bank, config)?;
         // What there is gives everything back before there is something else.
         self.close();
         self.config = config;
@@ -391,16 +398,23 @@ where
         self.slots.compact(objects)
     }
 
-    /// Packs what is below its target fill until it is above it: what an embedder's own thread for
-    /// compaction calls, in bounded steps under the pools' locks. Cheap where there is nothing to do.
+    /// Packs the arenas that are below their target fill, in bounded steps: what a thread or worker
+    /// of the embedder's calls now and then.
     pub fn compact_to_target(&self) {
         self.slots.compact_to_target();
     }
 
-    /// How many objects a put or discard may move while its pool is below its target fill: 1 unless
-    /// it is changed. 0 leaves all of it to who calls [`compact_to_target`](Self::compact_to_target).
+    /// How many objects a discard or an overwrite may move while its arena is below its target
+    /// fill: 1 unless it is changed, 0 where somebody calls [`compact`](Self::compact) or
+    /// [`compact_to_target`](Self::compact_to_target).
     pub fn set_inline_moves(&self, objects: u32) {
         self.slots.set_inline_moves(objects);
+    }
+
+    /// The arenas' locks, before anybody uses the cache: for locks that need more than
+    /// [`RawMutex::INIT`]. Such a cache must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.slots.raw_locks()
     }
 
     /// zram's `mm_stat`.

@@ -45,13 +45,14 @@
 //! ```
 
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cache;
 mod checksum;
 mod content;
 mod counters;
 mod error;
+mod place;
 mod sectors;
 #[cfg(feature = "std")]
 mod std_cache;

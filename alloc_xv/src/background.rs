@@ -14,11 +14,11 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 /// How long the thread looks whether a burst of frees is going on, each time ...
-const LOOK: Duration = Duration::from_millis(2);
+const LOOK: Duration = Duration::from_micros(250);
 /// ... and how often at most before it starts in any case.
-const LOOKS_MAX: u32 = 100;
+const LOOKS_MAX: u32 = 800;
 /// A burst is going on while objects go away by more than this share of them between two looks.
-const BURST_SHARE: u64 = 128;
+const BURST_SHARE: u64 = 1024;
 
 /// The thread to wake when compaction is wanted.
 pub(crate) struct Waker {

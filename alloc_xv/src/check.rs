@@ -209,7 +209,7 @@ impl Arena {
             "a free block that is not the wide one holds a whole page, or the other way round",
         )?;
         ensure(
-            whole <= SPARE_MAX,
+            whole <= SPARE_MAX.max(self.space.gap),
             "the wide free block holds too many pages",
         )?;
         ensure(

@@ -19,6 +19,7 @@
 use crate::arena::Arena;
 use crate::entry::{self, Meaning, Object, Word};
 use crate::frames::Frames;
+use crate::index::NONE;
 use crate::source::PageSource;
 use crate::space::{Header, PageTable, Space};
 
@@ -40,6 +41,8 @@ pub(crate) struct Budget {
     pub(crate) objects: u32,
     /// Blocks and holes that may be passed over.
     pub(crate) looks: u32,
+    /// Whole pages that may be kept between the packed objects and the others.
+    pub(crate) gap: u32,
 }
 
 impl Budget {
@@ -48,6 +51,7 @@ impl Budget {
         Self {
             objects,
             looks: 16 * objects,
+            gap: 0,
         }
     }
 }
@@ -140,16 +144,31 @@ impl Arena {
         frames: Frames<'_, S>,
         budget: Budget,
     ) -> Step {
-        // What goes at once is no gain.
-        self.space.release_spare(frames);
+        if self.space.gap == 0 {
+            // What goes at once is no gain.
+            self.space.release_spare(frames);
+        }
         let backed = self.space.backed;
+        self.space.gap = budget.gap;
         let step = self.run_step(frames, budget);
         self.pages_compacted += u64::from(backed.saturating_sub(self.space.backed));
+        if step == Step::Done || budget.gap == 0 {
+            self.close_gap(frames);
+        }
         step
     }
 
+    /// Gives back the pages that packing has kept. Called when it stops, too.
+    pub(crate) fn close_gap<S: PageSource>(&mut self, frames: Frames<'_, S>) {
+        let (backed, packed) = (self.space.backed, self.space.gap > 0);
+        self.space.gap = 0;
+        self.space.release_spare(frames);
+        if packed {
+            self.pages_compacted += u64::from(backed.saturating_sub(self.space.backed));
+        }
+    }
+
     fn run_step<S: PageSource>(&mut self, frames: Frames<'_, S>, mut budget: Budget) -> Step {
-        // Between cursor and scan there are no whole pages but holes: no page is spare.
         while budget.looks > 0 && budget.objects > 0 {
             budget.looks -= 1;
             let end = self.space.end.saturating_mul(Space::page_granules::<S>());
@@ -322,12 +341,14 @@ impl Space {
         let (from, granules) = (object.offset, object.granules());
         let dest_end = to + granules;
         let front = self.free_at(frames, to).unwrap_or(0);
+        // The free block before the object, if it holds whole pages that were kept.
+        let kept = self.kept_before(frames, to, from);
         // First page without a frame, and first page behind the holes: equal if there are none.
         let gap = (to + front).div_ceil(page_len);
         let back = if to + front == from {
             gap
         } else {
-            from / page_len
+            kept.unwrap_or(from) / page_len
         };
         let backed_to = dest_end.div_ceil(page_len).clamp(gap, back);
         if !self.back_holes(frames, gap, backed_to) {
@@ -352,18 +373,40 @@ impl Space {
             self.sweep = to;
         }
         if backed_to == back {
-            self.make_free(frames, dest_end, stop);
+            self.make_free_to_keep(frames, dest_end, stop);
             return true;
         }
         // Holes are left between the object's new end and its old place.
         let front_end = backed_to * page_len;
         if dest_end < front_end {
-            self.make_free(frames, dest_end, front_end);
+            self.make_free_to_keep(frames, dest_end, front_end);
         } else {
             self.set_prev_free(frames, front_end, false);
         }
-        self.make_free(frames, back * page_len, stop);
+        self.make_free_to_keep(frames, back * page_len, stop);
         true
+    }
+
+    /// Start of the wide block if it lies between `to` and `from`, where it begins at a page, and
+    /// ends at `from`. If holes follow it, it becomes holes as well.
+    fn kept_before<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        to: u32,
+        from: u32,
+    ) -> Option<u32> {
+        let wide = self.wide;
+        if wide == NONE || wide <= to || wide >= from {
+            return None;
+        }
+        if self
+            .free_at(frames, wide)
+            .is_some_and(|len| wide + len == from)
+        {
+            return Some(wide);
+        }
+        self.release_spare(frames);
+        None
     }
 
     /// Backs the holes `first..last`. On failure nothing has changed.

@@ -10,6 +10,7 @@ use crate::pool_core::Core;
 use crate::source::PageSource;
 use crate::space::SpaceError;
 use crate::stats::{Compacted, Stats};
+use core::mem::MaybeUninit;
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use lock_api::RawMutex;
@@ -82,6 +83,19 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         Self {
             core: Core::new(source),
             number: AtomicU32::new(0),
+        }
+    }
+
+    /// [`new`](Self::new) at the place where the pool will stay. A pool is about 3.3 KiB for each
+    /// arena; built there it takes no stack, of which kernels have little.
+    pub fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
+        // SAFETY: 1. the pointers are to the two fields of `place`; 2. both are written before the
+        // value is used.
+        unsafe {
+            let pool = place.as_mut_ptr();
+            Core::<S, L, ARENAS>::new_at(&mut *(&raw mut (*pool).core).cast(), source);
+            (&raw mut (*pool).number).write(AtomicU32::new(0));
+            place.assume_init_mut()
         }
     }
 
@@ -228,6 +242,31 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
         })
     }
 
+    /// Takes up a reading that was given to [`mem::forget`](core::mem::forget): for interfaces whose
+    /// begin and end have nothing but the handle in common.
+    ///
+    /// An object that nobody holds is [`AccessError::BadHandle`].
+    ///
+    /// # Safety
+    ///
+    /// The reading is one that was forgotten and not taken up since. If it turns out not to be (its
+    /// first byte lies elsewhere), it is somebody else's: forget it again, and do not look at its bytes.
+    pub unsafe fn resume_reading(&self, handle: Handle) -> Result<Reading<'_>, AccessError> {
+        let (arena, index, generation) = self.parse(handle)?;
+        let locked = self.core.lock(arena);
+        let (cell, word, object) = live(&locked, self.core.frames(), index, generation)?;
+        if !word.is_locked() {
+            return Err(AccessError::BadHandle);
+        }
+        Ok(Reading {
+            cell,
+            word: Word::object(object),
+            size: object.size as usize,
+            parts: self.core.parts(&locked, object),
+            pool: (&self.core, arena),
+        })
+    }
+
     /// Copies bytes of an object, from its byte `offset` on, into all of `out`.
     pub fn read_into(
         &self,
@@ -279,6 +318,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
     /// Numbers of all arenas together.
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// The arenas' locks, before anybody uses the pool.
+    ///
+    /// For locks that need more than [`RawMutex::INIT`]: a kernel's mutex that has to be
+    /// initialized where it lies, or one that calls functions its owner gives it at run time. Such a
+    /// pool must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.core.raw_locks()
     }
 
     /// The page source.

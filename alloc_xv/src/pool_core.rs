@@ -9,6 +9,7 @@ use crate::frames::{Account, Frames};
 use crate::source::PageSource;
 use crate::space::{SPARE_ROOM, SpaceError};
 use crate::stats::{Compacted, Stats};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::{Backoff, CachePadded};
 use lock_api::{Mutex, MutexGuard, RawMutex};
@@ -17,6 +18,8 @@ use lock_api::{Mutex, MutexGuard, RawMutex};
 const INLINE_MOVES: u32 = 1;
 /// Objects moved under one hold of an arena's lock by explicit and background compaction.
 const STEP_OBJECTS: u32 = 8;
+/// Whole pages that such compaction keeps between the packed objects and the others.
+const GAP_MAX: u32 = 2048;
 
 /// Bytes that are asked for where the next object will probably lie.
 const FRONTIER_BYTES: usize = 2048;
@@ -62,6 +65,32 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
             waker: crate::background::Waker::new(),
+        }
+    }
+
+    /// [`new`](Self::new) where the value will stay: it is some KiB for each arena, and does not pass
+    /// through the stack.
+    pub(crate) fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
+        let () = Self::ARENAS_IS_SUPPORTED;
+        let core = place.as_mut_ptr();
+        // SAFETY: 1. every pointer is to a field of `place`; 2. all fields are written before the value
+        // is used: those are the fields of `new`.
+        unsafe {
+            (&raw mut (*core).source).write(source);
+            (&raw mut (*core).account).write(Account::new());
+            let arenas = (&raw mut (*core).arenas).cast::<CachePadded<Mutex<L, Arena>>>();
+            for arena in 0..ARENAS {
+                arenas
+                    .add(arena)
+                    .write(const { CachePadded::new(Mutex::new(Arena::new())) });
+            }
+            (&raw mut (*core).frontiers)
+                .write([const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS]);
+            (&raw mut (*core).inline_moves).write(AtomicU32::new(INLINE_MOVES));
+            (&raw mut (*core).wanted).write(AtomicBool::new(false));
+            #[cfg(feature = "std")]
+            (&raw mut (*core).waker).write(crate::background::Waker::new());
+            place.assume_init_mut()
         }
     }
 
@@ -181,7 +210,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             }
             self.lock(arena).restart_pass();
             finished &= self.pass(arena, &mut left, |_| true, Arena::pack_step::<S>);
-            self.lock(arena).space.release_spare(self.frames());
+            self.lock(arena).close_gap(self.frames());
         }
         Compacted {
             objects: self.moved() - moved,
@@ -203,7 +232,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 );
             }
             let mut locked = self.lock(arena);
-            locked.space.release_spare(self.frames());
+            locked.close_gap(self.frames());
             locked.rearm::<S>();
         }
     }
@@ -226,6 +255,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             let budget = Budget {
                 objects,
                 looks: 16 * STEP_OBJECTS,
+                gap: GAP_MAX,
             };
             let step = step(&mut guard, self.frames(), budget);
             *left = left.saturating_sub(guard.moved - before);
@@ -235,6 +265,16 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             }
         }
         false
+    }
+
+    /// A piece of a pass of [`compact`](Self::compact), which is left as it stands.
+    #[cfg(test)]
+    pub(crate) fn pack_a_piece(&self, arena: usize, objects: u32) -> Step {
+        let budget = Budget {
+            gap: GAP_MAX,
+            ..Budget::step(objects)
+        };
+        self.lock(arena).pack_step(self.frames(), budget)
     }
 
     fn moved(&self) -> u64 {
@@ -297,6 +337,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 crate::fragments::prefetch_to_write(frontier, FRONTIER_BYTES);
             }
         }
+    }
+
+    /// The arenas' locks, while nobody uses them.
+    pub(crate) fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.arenas.iter().map(|arena| {
+            // SAFETY: `&mut self` says that no guard exists, and none is made while the locks are
+            // borrowed; so nobody can unlock what another holds.
+            unsafe { arena.raw() }
+        })
     }
 
     /// Gives everything back. The caller makes sure that nobody holds an entry.

@@ -8,13 +8,14 @@ use crate::fragments::{Fragments, Parts, Resolve};
 use crate::pool_core::{Core, Held};
 use crate::source::PageSource;
 use crate::stats::{Compacted, Stats};
+use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU64;
 use lock_api::{MutexGuard, RawMutex};
 
 /// Neighbouring keys that live in the same arena, a multiple of the entries in a leaf. Small pools
 /// use few arenas, each of which has some pages of its own; a lock that is held for a quarter of
 /// a microsecond is not in the way of a dozen threads that compress.
-const RUN: u64 = 16384;
+const RUN: u64 = 8192;
 
 /// Bytes that an owner of slots may add to an object of [`OBJECT_MAX`]: a checksum, say.
 pub const TRAILER_MAX: usize = 8;
@@ -25,7 +26,7 @@ pub const TRAILER_MAX: usize = 8;
 /// numbers its objects anyway (the pages of a device) has no table beside it. A slot is empty,
 /// holds a value of 61 bits in the entry itself, or an object with a tag of 12 bits.
 ///
-/// Runs of 16384 neighbouring keys live in the same arena. Entries come in leaves of one page, which exist only
+/// Runs of 8192 neighbouring keys live in the same arena. Entries come in leaves of one page, which exist only
 /// where slots are in use.
 ///
 /// # Examples
@@ -94,6 +95,18 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     pub const fn new(source: S) -> Self {
         Self {
             core: Core::new(source),
+        }
+    }
+
+    /// [`new`](Self::new) at the place where the pool will stay. A pool is about 3.3 KiB for each
+    /// arena; built there it takes no stack, of which kernels have little.
+    pub fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
+        // SAFETY: 1. the pointer is to the only field of `place`; 2. it is written before the value is
+        // used.
+        unsafe {
+            let core = &raw mut (*place.as_mut_ptr()).core;
+            Core::<S, L, ARENAS>::new_at(&mut *core.cast(), source);
+            place.assume_init_mut()
         }
     }
 
@@ -378,6 +391,15 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// Empties every slot and gives every page back.
     pub fn reset(&mut self) {
         self.core.clear();
+    }
+
+    /// The arenas' locks, before anybody uses the pool.
+    ///
+    /// For locks that need more than [`RawMutex::INIT`]: a kernel's mutex that has to be
+    /// initialized where it lies, or one that calls functions its owner gives it at run time. Such a
+    /// pool must not be moved afterwards.
+    pub fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
+        self.core.raw_locks()
     }
 
     /// The page source.

@@ -26,7 +26,9 @@
 //!    free block may be an exception for a while, the *wide* one: it may hold up to [`SPARE_MAX`]
 //!    whole pages, and no more than 1/16 of the pages. So of many pages that come or go one after
 //!    the other several are taken or given back at once. It stands in no list: it is used when
-//!    the lists have nothing, and grows and shrinks without being linked again each time.
+//!    the lists have nothing, and grows and shrinks without being linked again each time. While
+//!    objects are packed it is what lies between the packed ones and the others, and may hold more:
+//!    [`gap`](Space::gap), see `compaction.rs`.
 //! 3. A block never crosses a hole, so the first granule after a hole starts a block.
 //! 4. `PREV_FREE` of a block tells whether the one before it is free; where no block follows (a
 //!    hole, the end) `TAIL_FREE` of the page table entry says it instead.
@@ -108,6 +110,8 @@ pub(crate) struct Space {
     pub(crate) wide: u32,
     /// Granules of these pages.
     pub(crate) spare: u64,
+    /// Whole pages that it may hold while objects are packed; 0 while none are.
+    pub(crate) gap: u32,
     /// Pages from here on were never used, or not since the space shrank.
     pub(crate) end: u32,
     /// Pages that have a frame.
@@ -137,6 +141,7 @@ impl Space {
             recent: [const { Cell::new((NONE, Page::NONE)) }; RECENT],
             wide: NONE,
             spare: 0,
+            gap: 0,
             end: 0,
             backed: 0,
             used: 0,
@@ -289,7 +294,7 @@ impl Space {
         }
         self.forget_positions(from.offset, to);
         let whole = Self::whole_pages::<S>(from.offset, to);
-        if whole > 0 && !(KEEP && self.keeps(frames, whole)) {
+        if whole > 0 && !(KEEP && self.keeps(frames, whole, (from.offset, to))) {
             return self.free_pages(frames, from, to);
         }
         self.link_at(frames, from, to - from.offset);
@@ -308,19 +313,55 @@ impl Space {
     /// Whole pages that the wide block may hold now.
     #[inline]
     fn spare_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
+        if self.gap > 0 {
+            return self.gap_max(frames);
+        }
         if !frames.has_room(SPARE_ROOM) {
             return 0;
         }
         (self.backed / SPARE_SHARE).min(SPARE_MAX)
     }
 
+    /// The same while objects are packed.
+    #[cold]
+    fn gap_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
+        let most = (self.backed / SPARE_SHARE).min(SPARE_MAX.max(self.gap));
+        match frames.has_room(SPARE_ROOM + most as usize) {
+            true => most,
+            false => 0,
+        }
+    }
+
     /// Whether a free block with this many whole pages may be the wide one. No other is then.
     #[inline]
-    fn keeps<S: PageSource>(&mut self, frames: Frames<'_, S>, whole: u32) -> bool {
+    fn keeps<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        whole: u32,
+        range: (u32, u32),
+    ) -> bool {
+        if self.gap > 0 {
+            return self.keeps_gap(frames, whole, range);
+        }
         if self.wide != NONE {
             self.release_spare(frames);
         }
         whole <= self.spare_max(frames)
+    }
+
+    /// The same while objects are packed: the wide block lies where they are packed to or taken
+    /// from.
+    #[cold]
+    fn keeps_gap<S: PageSource>(
+        &self,
+        frames: Frames<'_, S>,
+        whole: u32,
+        (from, to): (u32, u32),
+    ) -> bool {
+        let is_gap = |at: u32| from <= at && at <= to;
+        self.wide == NONE
+            && (is_gap(self.cursor) || is_gap(self.scan))
+            && whole <= self.gap_max(frames)
     }
 
     /// Gives back the whole pages of the wide block.
@@ -377,6 +418,22 @@ impl Space {
             return self.free_pages(frames, at, to);
         }
         self.link_at(frames, at, to - from);
+        self.set_prev_free(frames, to, true);
+    }
+
+    /// The same, but whole pages are kept as long as the wide block may hold so many.
+    pub(crate) fn make_free_to_keep<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        from: u32,
+        to: u32,
+    ) {
+        let whole = Self::whole_pages::<S>(from, to);
+        let keeps = self.gap > 0 && self.wide == NONE && whole <= self.gap_max(frames);
+        if whole == 0 || !keeps {
+            return self.make_free(frames, from, to);
+        }
+        self.link(frames, from, to - from);
         self.set_prev_free(frames, to, true);
     }
 

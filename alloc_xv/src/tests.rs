@@ -1,6 +1,7 @@
 //! Tests of the whole crate: models beside pool and slots, failures at every step, bounds.
 
 mod bounds;
+mod embedder;
 mod failures;
 mod model;
 mod threads;

@@ -43,7 +43,7 @@ pub struct PagesInfo {
 /// Percentiles of one kind of operation, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// Arithmetic mean.
+    /// Arithmetic mean; of the cache and of the codec beside it, that of the middle round.
     pub mean: f64,
     /// Median.
     pub p50: u64,

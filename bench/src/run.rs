@@ -67,7 +67,7 @@ pub fn run(
     if plan.threads > 1 {
         counts.push(plan.threads);
     }
-    let rounds = if plan.quick { 2 } else { 3 };
+    let rounds = if plan.quick { 3 } else { 5 };
     for (number, codec) in plan.codecs.iter().enumerate() {
         let threads = if plan.threads > 1 {
             format!("1 and {} threads", plan.threads)

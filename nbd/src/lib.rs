@@ -35,6 +35,7 @@ mod buffer;
 mod connection;
 mod handshake;
 mod parallel;
+mod patience;
 #[cfg(any(test, feature = "probe"))]
 pub mod probe;
 mod reply;

@@ -1,12 +1,14 @@
 //! [`Server`]: a thread for each place to listen at, and one for each client.
 //!
 //! A client's thread does its requests itself: for a page of 4 KiB, waking another thread would
-//! take longer than the request. Requests that arrived together are answered together.
+//! take longer than the request. Requests that arrived together are answered together. Before it
+//! sleeps a thread looks for a while whether there is more: see the module `patience`.
 
 use crate::address::{Address, ListenError, Listener};
 use crate::connection::{Connection, Next};
 use crate::handshake::Export;
 use crate::parallel::Helpers;
+use crate::patience::{Awake, Patience};
 use compcache_device::BlockDevice;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -119,6 +121,8 @@ struct Shared {
     helpers: Arc<Helpers>,
     connections_max: usize,
     is_stopping: AtomicBool,
+    /// Clients' threads that do not sleep.
+    awake: Awake,
     refused: AtomicU64,
     clients: Mutex<Clients>,
     /// A client went away.
@@ -148,6 +152,7 @@ impl Server {
                 helpers: Arc::new(helpers),
                 connections_max: config.connections_max,
                 is_stopping: AtomicBool::new(false),
+                awake: Awake::new(),
                 refused: AtomicU64::new(0),
                 clients: Mutex::default(),
                 gone: Condvar::new(),
@@ -299,7 +304,7 @@ fn admit(shared: &Arc<Shared>, socket: OwnedFd, is_tcp: bool) {
                 Arc::clone(&shared.helpers),
             );
             // Whatever goes wrong with a client's socket is the end of that client only.
-            let _ = serve(&socket, is_tcp, connection, &shared.is_stopping);
+            let _ = serve(&socket, is_tcp, connection, shared);
             let _ = net::shutdown(&socket, Shutdown::Both);
         });
 }
@@ -308,7 +313,7 @@ fn serve(
     socket: &OwnedFd,
     is_tcp: bool,
     mut connection: Connection,
-    is_stopping: &AtomicBool,
+    shared: &Shared,
 ) -> Result<(), Errno> {
     if is_tcp {
         sockopt::set_tcp_nodelay(socket, true)?;
@@ -319,6 +324,7 @@ fn serve(
     set_timeouts(socket, Some(HANDSHAKE_TIME))?;
     let mut is_negotiating = true;
     let mut holds = 0;
+    let mut patience = Patience::new(&shared.awake);
     loop {
         let next = connection.run();
         if is_negotiating {
@@ -331,7 +337,22 @@ fn serve(
         }
         match next {
             Next::Receive if connection.pending().is_empty() => {
-                if receive(socket, &mut connection, RecvFlags::empty())? == 0 {
+                let look = || match receive(socket, &mut connection, RecvFlags::DONTWAIT) {
+                    Err(Errno::AGAIN) => None,
+                    result => Some(result),
+                };
+                let early = if is_negotiating {
+                    None
+                } else {
+                    patience.look(look)
+                };
+                let count = match early {
+                    Some(result) => result?,
+                    None => {
+                        patience.sleep(|| receive(socket, &mut connection, RecvFlags::empty()))?
+                    }
+                };
+                if count == 0 {
                     return Ok(());
                 }
             }
@@ -359,7 +380,7 @@ fn serve(
             Next::Close => return send(socket, &mut connection),
         }
         // Not even a client that never pauses holds up a stop.
-        if is_stopping.load(Ordering::Relaxed) && connection.pending().is_empty() {
+        if shared.is_stopping.load(Ordering::Relaxed) && connection.pending().is_empty() {
             let _ = net::shutdown(socket, Shutdown::Read);
         }
     }

@@ -14,7 +14,10 @@
 //!   where the system grants one: that costs a quarter of 512 single pages. The advice is taken
 //!   back at once, so that the system never makes small pages huge again by itself, which would
 //!   bring memory back that was given back.
-//!   A helper thread backs the next chunk when less than one is left, so that nobody waits for it.
+//!   A helper thread backs the next chunk when less than one is left, so that nobody waits for it,
+//!   and the rest of a first chunk, which has small pages, from 128 KiB on. While a source grows it
+//!   looks by itself, a thousand times a second; else it sleeps.
+//! * Tables are backed a few frames ahead, at most a quarter of what they have.
 //! * Frames given back are noted and returned to the system in batches (`MADV_DONTNEED`), at most
 //!   1/64 of the frames taken now; what was backed ahead is returned with them.
 //!
@@ -23,7 +26,7 @@
 
 use super::frame_map::FrameMap;
 use super::{FrameId, OutOfPages, PageSource};
-use area::Area;
+use area::{Ahead, Area};
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use helper::Helper;
@@ -124,7 +127,11 @@ impl<const PAGE: usize> MmapSource<PAGE> {
                 max: (FrameId::LIMIT as usize).saturating_mul(PAGE),
             });
         }
-        let ordinary = Area::new(capacity, growth == Growth::Chunks)?;
+        let ahead = match growth {
+            Growth::Chunks => Ahead::Chunks,
+            Growth::Pages => Ahead::Nothing,
+        };
+        let ordinary = Area::new(capacity, ahead)?;
         let windows_from = (capacity as u32).next_multiple_of(WINDOW_FRAMES);
         Ok(Self {
             base: ordinary.start(),
@@ -210,9 +217,13 @@ impl<const PAGE: usize> Shared<PAGE> {
         }
         let place = self.windows.get(number)?;
         if closed.is_none() {
-            let in_chunks =
-                self.growth == Growth::Chunks && frames as usize * PAGE >= CHUNKED_WINDOW_BYTES;
-            let area = Area::new(frames as usize, in_chunks).ok()?;
+            let big = frames as usize * PAGE >= CHUNKED_WINDOW_BYTES;
+            let ahead = match self.growth {
+                Growth::Chunks if big => Ahead::Chunks,
+                Growth::Chunks => Ahead::Few,
+                Growth::Pages => Ahead::Nothing,
+            };
+            let area = Area::new(frames as usize, ahead).ok()?;
             // The place is empty: windows are numbered in order, under the lock.
             place.set(area).ok()?;
             openings.push((frames, true));
@@ -229,9 +240,9 @@ impl<const PAGE: usize> Shared<PAGE> {
         }
     }
 
-    /// Lets every range that asked for it back its next chunk.
-    fn back_ahead(&self) {
-        self.areas().for_each(Area::back_ahead);
+    /// Lets every range that asked for it back its next chunk; whether there was one.
+    fn back_ahead(&self) -> bool {
+        self.areas().filter(|area| area.back_ahead()).count() > 0
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an operation may do at most.
 
 use super::{Rng, pattern, region};
+use crate::compaction::Step;
 use crate::frames::{Account, Frames};
 use crate::space::{SPARE_MAX, Space};
 use crate::{BLOCKS_TOUCHED_MAX, Counting, Failing, OBJECT_MAX, OVERHEAD, Pool, Slots};
@@ -125,6 +126,53 @@ fn spare_pages_are_few_counted_and_used_again() {
         slots.clear(key).unwrap();
     }
     assert_eq!(counting.taken(), 0);
+}
+
+/// A pass used to give back every page behind the object that it moved and to take one for every
+/// page that it filled: most of its time went to the system's page faults. What becomes free is
+/// used for what follows instead, so a source without a page left is no obstacle.
+#[test]
+fn a_pass_takes_no_page_for_those_it_fills() {
+    let counting = Counting::new(region::<4096>(2000));
+    let slots: Slots<_, spin::Mutex<()>, 1> = Slots::new(Failing::new(&counting));
+    slots.set_inline_moves(0);
+    for key in 0..2000 {
+        slots.store(key, 0, &[&pattern(key, 2000)]).unwrap();
+    }
+    for key in (0..2000).step_by(30) {
+        slots.clear(key).unwrap();
+    }
+    let (before, spare) = (slots.stats(), slots.core().lock(0).space.spare / 1024);
+    slots.source().fail_after(0);
+    let report = slots.compact(u64::MAX);
+    slots.check().unwrap();
+    let after = slots.stats();
+    assert_eq!(after.data_pages, after.block_bytes.div_ceil(4096));
+    assert!(report.finished && report.objects > 1900, "{report:?}");
+    assert_eq!(report.pages, before.data_pages - after.data_pages);
+    // What was spare before is no gain of the pass.
+    let gained = after.pages_compacted - before.pages_compacted;
+    assert_eq!(gained, report.pages - spare);
+}
+
+/// While a pass goes on a pool near its limit keeps no page from others.
+#[test]
+fn near_the_limit_a_pass_keeps_no_page() {
+    let slots: Slots<_, spin::Mutex<()>, 1> = Slots::new(region::<4096>(2000));
+    slots.set_inline_moves(0);
+    for key in 0..2000 {
+        slots.store(key, 0, &[&pattern(key, 2000)]).unwrap();
+    }
+    for key in (0..2000).step_by(30) {
+        slots.clear(key).unwrap();
+    }
+    slots.set_limit_pages(slots.pages_used() + 100);
+    while slots.core().pack_a_piece(0, 8) == Step::More {
+        assert_eq!(slots.core().lock(0).space.spare, 0);
+    }
+    slots.check().unwrap();
+    let stats = slots.stats();
+    assert_eq!(stats.data_pages, stats.block_bytes.div_ceil(4096));
 }
 
 /// Near the limit no page is kept from another arena, and what was kept before is given up.

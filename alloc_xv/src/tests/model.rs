@@ -1,6 +1,7 @@
 //! Pool and slots beside a plain map, through random operations with compaction in between.
 
 use super::{Place, Rng, for_places, pattern, region};
+use crate::compaction::Step;
 use crate::{AccessError, Handle, Pool, SlotState, Slots, VALUE_MAX};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ for_places! {
     pool_random => pool_against_a_map;
     drained => an_emptied_pool_has_no_page;
     packed => compaction_leaves_no_gap;
+    packed_in_pieces => anything_may_happen_between_two_pieces_of_a_pass;
     inline => frees_alone_bring_the_pool_to_its_target;
 }
 
@@ -220,6 +222,61 @@ fn compaction_leaves_no_gap<P: Place>() {
         }
     }
     assert_eq!(slots.compact(u64::MAX).pages, 0);
+}
+
+/// A pass keeps the pages between packed and other objects from one piece to the next: they are
+/// used, merged with what is freed beside them, and given up for others, and go when it is over.
+fn anything_may_happen_between_two_pieces_of_a_pass<P: Place>() {
+    let mut checked = Checked::<P>::new(700);
+    let mut rng = Rng(8 + P::PAGE as u64);
+    checked.slots.set_inline_moves(0);
+    let objects = 500 * P::PAGE as u64 / 2000;
+    for key in 0..objects {
+        checked.store(key, rng.next(), 30 + rng.below(3700));
+    }
+    let (mut kept_most, mut ended) = (0, 0);
+    for step in 0..4000u32 {
+        let key = rng.next() % objects;
+        match rng.below(16) {
+            // Phases of growing and of shrinking.
+            0..=3 if (step / 500) % 2 == 0 => checked.store(key, rng.next(), rng.size()),
+            0..=1 => checked.store(key, rng.next(), 30 + rng.below(3700)),
+            2..=3 => checked.clear(key),
+            4 => checked.verify(key),
+            5 if step % 20 == 0 => {
+                checked.slots.set_inline_moves(1);
+                checked.clear(key);
+                checked.slots.set_inline_moves(0);
+            }
+            6 if step % 50 == 0 => drop(checked.slots.compact(10)),
+            _ => {
+                let core = checked.slots.core();
+                let arena = rng.below(2);
+                // Bigger pages have more objects to go over.
+                let piece = 1 + rng.below(12 * P::PAGE / 4096) as u32;
+                if core.pack_a_piece(arena, piece) == Step::Done {
+                    ended += 1;
+                    assert_eq!(core.lock(arena).space.spare, 0, "kept after the end");
+                }
+                let page = P::PAGE as u64 / 4;
+                kept_most = kept_most.max(core.lock(arena).space.spare / page);
+            }
+        }
+        // The checker goes over everything there is.
+        if (step as usize).is_multiple_of(P::PAGE / 256) {
+            checked.slots.check().unwrap();
+        }
+    }
+    assert!(
+        kept_most > u64::from(crate::SPARE_PAGES_MAX),
+        "{kept_most} pages kept"
+    );
+    assert!(ended > 2, "{ended} passes");
+    checked.verify_all();
+    assert!(checked.slots.compact(u64::MAX).finished);
+    checked.verify_all();
+    let stats = checked.slots.stats();
+    assert!(stats.data_pages <= stats.block_bytes.div_ceil(P::PAGE as u64) + 1);
 }
 
 /// Nothing is called but `clear`; the pool packs itself while it is freed from.

@@ -2,6 +2,7 @@
 
 use super::mapping::{Base, Mapping, MmapError, os_page_size};
 use super::{CHUNK_BYTES, FrameMap, OutOfPages};
+use core::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most frames in one batch of either kind.
@@ -12,13 +13,26 @@ const BATCH_SHARE: usize = 64;
 const AHEAD_MIN: usize = 4;
 /// A range of which this much is taken grows in chunks ...
 const CHUNKS_FROM_BYTES: usize = CHUNK_BYTES / 2;
-/// ... and its first chunk is made one from here on.
+/// ... and its first chunk is filled up from here on.
 const FIRST_CHUNK_FROM_BYTES: usize = CHUNK_BYTES / 16;
+/// Tables are backed ahead by at most this many frames, and this share of those that are taken.
+const TABLES_MAX: usize = 16;
+const TABLES_SHARE: usize = 4;
+
+/// What a range has backed before it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// Chunks: for data, which grows by much.
+    Chunks,
+    /// A few frames: for tables, which grow slowly.
+    Few,
+    Nothing,
+}
 
 /// See the module's text; frames are counted from the start of the range.
 pub(super) struct Area<const PAGE: usize> {
     map: Mapping,
-    in_chunks: bool,
+    ahead: Ahead,
     state: Mutex<State>,
 }
 
@@ -31,6 +45,8 @@ pub(super) struct State {
     fresh: usize,
     /// Frames below were backed once.
     populated: usize,
+    /// How often `populated` was taken back.
+    drops: u64,
     /// The most frames taken since what was backed ahead was last dropped.
     taken_populated: usize,
     /// The helper was asked to back the next chunk and has not come to it yet.
@@ -44,8 +60,8 @@ pub(super) struct State {
 }
 
 impl<const PAGE: usize> Area<PAGE> {
-    /// Reserves addresses for `frames` frames. `in_chunks`: for data, which grows by much.
-    pub(super) fn new(frames: usize, in_chunks: bool) -> Result<Self, MmapError> {
+    /// Reserves addresses for `frames` frames.
+    pub(super) fn new(frames: usize, ahead: Ahead) -> Result<Self, MmapError> {
         let bytes = frames.saturating_mul(PAGE);
         let map = Mapping::new(bytes, CHUNK_BYTES)?;
         // SAFETY: the advice drops no content. Huge pages made by the system itself would bring
@@ -65,6 +81,7 @@ impl<const PAGE: usize> Area<PAGE> {
             taken: 0,
             fresh: 0,
             populated: 0,
+            drops: 0,
             taken_populated: 0,
             asked: false,
             stash: [(0, 0); BATCH_MAX],
@@ -73,7 +90,7 @@ impl<const PAGE: usize> Area<PAGE> {
         };
         Ok(Self {
             map,
-            in_chunks,
+            ahead,
             state: Mutex::new(state),
         })
     }
@@ -227,14 +244,15 @@ impl<const PAGE: usize> Area<PAGE> {
         while state.populated <= frame {
             let start = state.populated;
             let boundary = (start + 1).next_multiple_of(CHUNK_BYTES / PAGE);
-            if self.collapse_first(state, boundary) {
-                state.populated = boundary;
-                continue;
-            }
             let big = self.grows_in_chunks(state) && start.is_multiple_of(CHUNK_BYTES / PAGE);
-            let batch = match self.in_chunks {
-                true => (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX),
-                false => 1,
+            let batch = match self.ahead {
+                // Until the helper comes, as much again as there is.
+                Ahead::Chunks if state.populated < CHUNK_BYTES / PAGE => {
+                    state.taken.clamp(AHEAD_MIN, BATCH_MAX)
+                }
+                Ahead::Chunks => (state.taken / BATCH_SHARE).clamp(AHEAD_MIN, BATCH_MAX),
+                Ahead::Few => (state.taken / TABLES_SHARE).clamp(1, TABLES_MAX),
+                Ahead::Nothing => 1,
             };
             let end = if big {
                 boundary
@@ -246,30 +264,6 @@ impl<const PAGE: usize> Area<PAGE> {
             state.populated = end;
         }
         state.taken_populated = state.taken_populated.max(state.taken);
-    }
-
-    /// Makes the first chunk a huge page, once enough of it is taken and nothing of it is free:
-    /// a single page costs four times its share of a huge one. Linux from 6.1 can do it.
-    fn collapse_first(&self, state: &State, end: usize) -> bool {
-        // The frame that is being backed is counted as taken later.
-        let dense = state.taken == state.fresh;
-        if !self.in_chunks
-            || state.populated == 0
-            || end > CHUNK_BYTES / PAGE
-            || end > state.taken_map.frames()
-            || state.taken * PAGE < FIRST_CHUNK_FROM_BYTES
-            || !dense
-        {
-            return false;
-        }
-        let bytes = end * PAGE;
-        // SAFETY: no advice drops content; the kernel moves what is there.
-        unsafe {
-            self.map.advise(0, bytes, libc::MADV_HUGEPAGE);
-            let collapsed = self.map.advise(0, bytes, libc::MADV_COLLAPSE);
-            self.map.advise(0, bytes, libc::MADV_NOHUGEPAGE);
-            collapsed
-        }
     }
 
     /// Backs frames that nobody has dropped content into, as a huge page if `big`.
@@ -288,33 +282,40 @@ impl<const PAGE: usize> Area<PAGE> {
         }
     }
 
-    /// Backs the next chunk, if it is time for it. The system calls are made without the lock;
-    /// should the frames have been backed or given up by somebody else meanwhile, what nobody
-    /// accounts for is dropped again.
-    pub(super) fn back_ahead(&self) {
-        let chunk = CHUNK_BYTES / PAGE;
-        let (start, end) = {
+    /// Backs what is to be backed next, if that was asked for; whether it was. The system calls are made
+    /// without the lock; should the frames have been given up by somebody else meanwhile, they
+    /// are dropped again.
+    pub(super) fn back_ahead(&self) -> bool {
+        let (frames, drops) = {
             let mut state = self.state();
             if !core::mem::take(&mut state.asked) {
-                return;
+                return false;
             }
-            let end = state.populated + chunk;
-            if !self.runs_short(&state)
-                || !state.populated.is_multiple_of(chunk)
-                || end > state.taken_map.frames()
-            {
-                return;
+            match self.next_ahead(&state) {
+                Some(frames) => (frames, state.drops),
+                None => return true,
             }
-            (state.populated, end)
         };
-        self.back(start, end, true);
+        // The rest of a first chunk has small pages before it, so it gets small pages.
+        let big = frames.start.is_multiple_of(CHUNK_BYTES / PAGE);
+        self.back(frames.start, frames.end, big);
         let mut state = self.state();
-        if state.populated == start && state.taken > 0 {
-            state.populated = end;
+        if state.drops == drops {
+            state.populated = state.populated.max(frames.end);
             state.taken_populated = state.taken_populated.max(state.taken);
         } else {
-            self.drop_run(Some((start.max(state.populated), end)));
+            self.drop_run(Some((frames.start.max(state.populated), frames.end)));
         }
+        true
+    }
+
+    /// What the helper would back now: the next chunk, or what a first chunk lacks.
+    fn next_ahead(&self, state: &State) -> Option<Range<usize>> {
+        let chunk = CHUNK_BYTES / PAGE;
+        let start = state.populated;
+        let end = (start + 1).next_multiple_of(chunk);
+        let whole = start.is_multiple_of(chunk) || end == chunk;
+        (whole && self.runs_short(state) && end <= state.taken_map.frames()).then_some(start..end)
     }
 
     /// Returns to the system what is free but may be resident.
@@ -336,6 +337,8 @@ impl<const PAGE: usize> Area<PAGE> {
         if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
             self.drop_run(Some((state.fresh, state.populated)));
             state.populated = state.fresh;
+            state.drops += 1;
+            state.asked = false;
             state.taken_populated = state.taken;
         }
         if state.taken == 0 {
@@ -386,13 +389,18 @@ impl<const PAGE: usize> Area<PAGE> {
 
     #[inline]
     fn grows_in_chunks(&self, state: &State) -> bool {
-        self.in_chunks && state.taken * PAGE >= CHUNKS_FROM_BYTES
+        self.ahead == Ahead::Chunks && state.taken * PAGE >= CHUNKS_FROM_BYTES
     }
 
-    /// Whether less than a chunk is backed ahead of a range that grows in chunks.
+    /// Whether a range that grows in chunks has less than a chunk backed ahead.
     #[inline]
     fn runs_short(&self, state: &State) -> bool {
-        state.fresh + CHUNK_BYTES / PAGE > state.populated && self.grows_in_chunks(state)
+        let chunk = CHUNK_BYTES / PAGE;
+        // One that is on its way to chunks has its first one filled up.
+        let first = state.populated < chunk && state.taken * PAGE >= FIRST_CHUNK_FROM_BYTES;
+        self.ahead == Ahead::Chunks
+            && state.fresh + chunk > state.populated
+            && (first || state.taken * PAGE >= CHUNKS_FROM_BYTES)
     }
 }
 

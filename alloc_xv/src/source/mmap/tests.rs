@@ -17,13 +17,37 @@ fn resident_memory_follows_what_is_taken() {
         // SAFETY: taken above and not used any more.
         unsafe { source.give_back(frame) };
     }
-    assert!(source.resident_bytes() <= 1024 * 4096 * 105 / 100);
+    // The helper may be backing a chunk, which it drops when it sees that it is not wanted any more.
+    let bound = 1024 * 4096 * 105 / 100;
+    for _ in 0..10_000 {
+        if source.resident_bytes() <= bound {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(source.resident_bytes() <= bound);
     assert!(source.resident_bytes() >= 1024 * 4096);
     for frame in frames.drain(..) {
         // SAFETY: as above.
         unsafe { source.give_back(frame) };
     }
     assert_eq!(source.resident_bytes(), 0);
+}
+
+/// A pool that had shrunk was given another chunk, because it had asked for one before.
+#[test]
+fn what_was_asked_for_before_a_shrink_is_not_backed_after_it() {
+    let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Chunks).unwrap();
+    // The third chunk is used up when the helper is asked; it comes too late.
+    for frame in 0..1536 {
+        area.take_exactly(frame).unwrap();
+    }
+    for frame in 300..1536 {
+        area.give_back(frame);
+    }
+    let resident = area.resident_bytes();
+    area.back_ahead();
+    assert_eq!(area.resident_bytes(), resident);
 }
 
 /// Swap stood still for minutes with all memory taken: the server asked for 2 MiB at once, which the
