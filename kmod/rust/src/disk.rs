@@ -5,6 +5,7 @@ use crate::errno::{self, EINVAL, status};
 use crate::lock::KernelLock;
 use crate::pages::{KernelPages, PAGE};
 use compcache::{Cache, Config, Lz4};
+use core::mem::MaybeUninit;
 use core::slice;
 
 /// Independent pools of a device. Each holds up to 16 GiB of compressed pages and 2^24 of the
@@ -13,9 +14,6 @@ const ARENAS: usize = 4;
 
 /// What C knows by its address only.
 pub type Disk = Cache<KernelPages, Lz4, Bank, KernelLock, PAGE, ARENAS>;
-
-/// A fresh device, copied to make others: it has more bytes than the kernel's stack.
-static FRESH: Disk = Cache::closed(KernelPages::new(), Lz4, Bank);
 
 /// `struct compcache_stats` of `compcache.h`. Sizes in bytes.
 #[repr(C)]
@@ -56,18 +54,14 @@ pub unsafe extern "C" fn compcache_disk_init(room: *mut Disk, pages: u64, mem_li
     if room.is_null() || !room.is_aligned() {
         return EINVAL;
     }
-    // SAFETY: 1. aligned, and the caller's word; 2. a cache that was never opened owns nothing and
-    // does not know where it lies, so a copy of its bytes is one too.
-    let disk = unsafe {
-        room.copy_from_nonoverlapping(&raw const FRESH, 1);
-        &mut *room
-    };
+    // SAFETY: aligned, and the caller's word; nothing is read from it before it is written.
+    let place = unsafe { &mut *room.cast::<MaybeUninit<Disk>>() };
     let config = Config {
         mem_limit,
         ..Config::new(pages)
     };
-    match disk.open(config) {
-        Ok(()) => {
+    match Disk::new_at(place, KernelPages::new(), Lz4, Bank, config) {
+        Ok(disk) => {
             // The shim has a worker that packs.
             disk.set_inline_moves(0);
             0
