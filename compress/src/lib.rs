@@ -77,6 +77,9 @@ mod zstd;
 pub use any::{AnyCodec, AnyWorkspace};
 pub use codec::{Codec, CodecId, PAGE_LEN_MAX, decompress_fragments};
 pub use error::{CompressError, DecompressError, ParseCodecError, WorkspaceError};
+#[cfg(all(feature = "lz4", any(test, fuzzing)))]
+#[doc(hidden)]
+pub use lz4::OtherDecoder;
 #[cfg(feature = "lz4")]
 pub use lz4::{Lz4, Lz4Workspace};
 pub use raw::Raw;

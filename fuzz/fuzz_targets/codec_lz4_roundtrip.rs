@@ -6,7 +6,7 @@ mod codec_common;
 use std::cell::RefCell;
 
 use codec_common::{PageCase, check_round_trip};
-use compress::{Lz4, Lz4Workspace};
+use compress::{Lz4, Lz4Workspace, OtherDecoder};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
@@ -22,6 +22,7 @@ fuzz_target!(|input: &[u8]| {
     SMALL.with_borrow_mut(|workspace| {
         if case.page.len() <= workspace.page_len_max() {
             check_round_trip(&Lz4, workspace, &case.page);
+            check_round_trip(&OtherDecoder, workspace, &case.page);
         }
     });
 });

@@ -10,7 +10,8 @@
 //! where stream and page have room for it: what is written too much is written again by the next
 //! sequence, and a stream that ends before the page does is an error. Everything else is copied exactly.
 //!
-//! In `lz4_flex`'s decoder a sequence costs twice the instructions without SSE, as in a kernel.
+//! In `lz4_flex`'s decoder a sequence costs twice the instructions without SSE, as in a kernel, and a fifth
+//! less time with it: see the module above for who decodes where.
 
 /// Why a stream is no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) enum Fault {
     OffsetZero,
     /// A match that starts before the page.
     Offset,
+    /// Something that only `lz4_flex` knows.
+    Other,
     /// More than a page.
     Long {
         /// Bytes that it has at least.

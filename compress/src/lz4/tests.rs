@@ -12,12 +12,14 @@ proptest! {
     fn pages_come_back(page in any_page()) {
         let mut workspace = Lz4.workspace(page.len()).unwrap();
         check_round_trip(&Lz4, &mut workspace, &page);
+        check_round_trip(&OtherDecoder, &mut workspace, &page);
     }
 
     #[test]
     fn short_pages_come_back(page in prop::collection::vec(0_u8..4, 0..200)) {
         check_round_trip(&Lz4, &mut Lz4Workspace::small(), &page);
         check_round_trip(&Lz4, &mut Lz4Workspace::large(), &page);
+        check_round_trip(&OtherDecoder, &mut Lz4Workspace::small(), &page);
     }
 
     #[test]
@@ -25,7 +27,10 @@ proptest! {
         stream in prop::collection::vec(any::<u8>(), 0..400),
         page_len in 0_usize..300,
     ) {
-        let _ = check_decode(&Lz4, &mut Lz4Workspace::small(), &stream, stream.len() / 2, page_len);
+        let mut workspace = Lz4Workspace::small();
+        let one = check_decode(&Lz4, &mut workspace, &stream, stream.len() / 2, page_len);
+        let other = check_decode(&OtherDecoder, &mut workspace, &stream, stream.len() / 2, page_len);
+        prop_assert_eq!(one.ok(), other.ok());
     }
 }
 
@@ -47,6 +52,9 @@ proptest! {
         back.fill(0xAA);
         prop_assert_eq!(Lz4.decompress(&mut workspace, &out[..theirs], &mut back), Ok(()));
         prop_assert_eq!(&back, &page);
+        back.fill(0xAA);
+        prop_assert_eq!(OtherDecoder.decompress(&mut workspace, &out[..theirs], &mut back), Ok(()));
+        prop_assert_eq!(&back, &page);
         // As long as theirs, or hardly longer.
         prop_assert!(len <= theirs + theirs / 64 + 8, "{} bytes, theirs {}", len, theirs);
     }
@@ -55,6 +63,7 @@ proptest! {
 #[test]
 fn hostile_streams_are_errors_or_pages() {
     check_hostile(&Lz4);
+    check_hostile(&OtherDecoder);
 }
 
 #[test]
@@ -133,8 +142,13 @@ fn a_workspace_keeps_nothing_of_the_last_page() {
 
 #[test]
 fn each_fault_has_its_error() {
+    each_fault(&Lz4);
+    each_fault(&OtherDecoder);
+}
+
+fn each_fault<C: Codec<Workspace = Lz4Workspace>>(codec: &C) {
     let decode = |stream: &[u8], page_len| {
-        check_decode(&Lz4, &mut Lz4Workspace::small(), stream, 0, page_len)
+        check_decode(codec, &mut Lz4Workspace::small(), stream, 0, page_len)
     };
     let malformed = |reason| {
         Err(DecompressError::Malformed {
@@ -185,5 +199,7 @@ fn endless_lengths_are_refused() {
         })
     );
     let got = check_decode(&Lz4, &mut workspace, &stream[1..], 9, 4096);
+    assert!(matches!(got, Err(DecompressError::Malformed { .. })));
+    let got = check_decode(&OtherDecoder, &mut workspace, &stream[1..], 9, 4096);
     assert!(matches!(got, Err(DecompressError::Malformed { .. })));
 }
