@@ -4,13 +4,11 @@ use crate::errno::{self, EINVAL, status};
 use crate::lock::KernelLock;
 use crate::pages::KernelPages;
 use alloc_xv::{Handle, Pool};
+use core::mem::MaybeUninit;
 use core::slice;
 
 /// zswap holds a lock of its own around most calls, so one arena is enough: 16 GiB, 2^24 objects.
 pub type ZPool = Pool<KernelPages, KernelLock, 1>;
-
-/// A fresh pool, copied to make others: 6 KiB need not pass through the stack.
-static FRESH: ZPool = Pool::new(KernelPages::new());
 
 /// Bytes of a [`ZPool`], to be aligned to 128.
 #[unsafe(no_mangle)]
@@ -29,9 +27,9 @@ pub unsafe extern "C" fn compcache_zpool_init(room: *mut ZPool) -> i32 {
     if room.is_null() || !room.is_aligned() {
         return EINVAL;
     }
-    // SAFETY: 1. aligned, and the caller's word; 2. a pool that was never used owns nothing, has no
-    // number yet and does not know where it lies, so a copy of its bytes is one too.
-    unsafe { room.copy_from_nonoverlapping(&raw const FRESH, 1) };
+    // SAFETY: aligned, and the caller's word; nothing is read from it before it is written.
+    let place = unsafe { &mut *room.cast::<MaybeUninit<ZPool>>() };
+    Pool::new_at(place, KernelPages::new());
     0
 }
 
