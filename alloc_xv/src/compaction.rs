@@ -148,11 +148,13 @@ impl Arena {
             // What goes at once is no gain.
             self.space.release_spare(frames);
         }
-        let backed = self.space.backed;
+        let (backed, kept) = (self.space.backed, self.space.gap > 0);
         self.space.gap = budget.gap;
         let step = self.run_step(frames, budget);
         self.pages_compacted += u64::from(backed.saturating_sub(self.space.backed));
         if step == Step::Done || budget.gap == 0 {
+            // A step beside a free may come between two of a pass.
+            self.space.gap = self.space.gap.max(u32::from(kept));
             self.close_gap(frames);
         }
         step

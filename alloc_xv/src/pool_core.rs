@@ -19,7 +19,7 @@ const INLINE_MOVES: u32 = 1;
 /// Objects moved under one hold of an arena's lock by explicit and background compaction.
 const STEP_OBJECTS: u32 = 8;
 /// Whole pages that such compaction keeps between the packed objects and the others.
-const GAP_MAX: u32 = 2048;
+const GAP_MAX: u32 = 256;
 
 /// Bytes that are asked for where the next object will probably lie.
 const FRONTIER_BYTES: usize = 2048;
@@ -255,7 +255,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             let budget = Budget {
                 objects,
                 looks: 16 * STEP_OBJECTS,
-                gap: GAP_MAX,
+                gap: if S::WINDOWS { GAP_MAX } else { 0 },
             };
             let step = step(&mut guard, self.frames(), budget);
             *left = left.saturating_sub(guard.moved - before);

@@ -310,12 +310,9 @@ impl Space {
         (to / page).saturating_sub(from.div_ceil(page))
     }
 
-    /// Whole pages that the wide block may hold now.
+    /// Whole pages that the wide block may hold while no objects are packed.
     #[inline]
     fn spare_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
-        if self.gap > 0 {
-            return self.gap_max(frames);
-        }
         if !frames.has_room(SPARE_ROOM) {
             return 0;
         }

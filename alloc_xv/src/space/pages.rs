@@ -155,7 +155,8 @@ impl Space {
             return Err(SpaceError::Full);
         }
         let mut wanted = needed;
-        if self.wide == NONE || self.wide == first * page_len - before {
+        // While objects are packed the wide block is needed elsewhere.
+        if self.gap == 0 && (self.wide == NONE || self.wide == first * page_len - before) {
             wanted += self.spare_max(frames);
             wanted = wanted.min(Self::pages_max::<S>() - first);
         }

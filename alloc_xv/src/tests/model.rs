@@ -267,8 +267,9 @@ fn anything_may_happen_between_two_pieces_of_a_pass<P: Place>() {
             checked.slots.check().unwrap();
         }
     }
+    // Bigger pages are seldom whole in gaps as small as here.
     assert!(
-        kept_most > u64::from(crate::SPARE_PAGES_MAX),
+        P::PAGE > 4096 || kept_most > u64::from(crate::SPARE_PAGES_MAX),
         "{kept_most} pages kept"
     );
     assert!(ended > 2, "{ended} passes");

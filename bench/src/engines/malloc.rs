@@ -99,16 +99,20 @@ impl Malloc {
         for chunk in PLUG_LARGE.into_iter().chain(cached.rev()) {
             while self.plug(chunk - CHUNK_HEADER)? {}
         }
+        trim();
         self.baseline_bytes = Some(heap_bytes());
         Ok(())
     }
 
-    /// Holds `size` bytes if the heap has them; says whether it had.
+    /// Holds `size` bytes if the heap has them, or if they are few; says whether it had.
     fn plug(&mut self, size: usize) -> Result<bool, EngineError> {
         self.plugs.cover(self.plugs_held, 0)?;
         let before = heap_bytes();
         let plug = allocate(size).ok_or(EngineError::OutOfMemory { size })?;
-        if heap_bytes() > before {
+        let had = heap_bytes() == before;
+        // Freed a smaller one would lie in the per-thread cache and be a hole again, one of each
+        // size: 34 KiB.
+        if !had && size + CHUNK_HEADER > CACHED_CHUNK_MAX {
             // SAFETY: `plug` came from malloc just now.
             unsafe { libc::free(plug.as_ptr().cast()) };
             trim();
@@ -116,7 +120,7 @@ impl Malloc {
         }
         self.plugs[self.plugs_held] = plug.as_ptr().expose_provenance() as u64;
         self.plugs_held += 1;
-        Ok(true)
+        Ok(had)
     }
 }
 
