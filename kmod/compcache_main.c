@@ -30,7 +30,8 @@
 
 static unsigned int num_devices = 1;
 module_param(num_devices, uint, 0444);
-MODULE_PARM_DESC(num_devices, "devices to make when the module is loaded (1)");
+MODULE_PARM_DESC(num_devices, "devices to make when the module is loaded (1), up to 256");
+#define DEVICES_MAX 256U
 
 static unsigned int logical_block_size = PAGE_SIZE;
 module_param(logical_block_size, uint, 0444);
@@ -57,6 +58,8 @@ struct compcache {
 	bool claimed;
 	struct delayed_work pack;
 	bool pack_queued;
+	/* When packing ended last, in jiffies. */
+	unsigned long packed_at;
 	unsigned int pack_waits;
 	u64 pack_stored;
 };
@@ -108,6 +111,7 @@ static void pack_work(struct work_struct *work)
 	compcache_shim_begin_walk(false);
 	compcache_disk_compact_to_target(device->cache);
 	compcache_shim_end_walk();
+	WRITE_ONCE(device->packed_at, jiffies);
 out:
 	up_read(&device->lock);
 }
@@ -688,6 +692,17 @@ free_device:
 	return err;
 }
 
+/* Nobody opens the device any more. */
+static void destroy_device(struct compcache *device)
+{
+	/* Attributes go with the disk: this waits for who writes one, a reset, say. */
+	del_gendisk(device->disk);
+	drop_cache(device);
+	put_disk(device->disk);
+	idr_remove(&devices, device->id);
+	kfree(device);
+}
+
 static int remove_device(struct compcache *device)
 {
 	int err = claim(device);
@@ -695,13 +710,8 @@ static int remove_device(struct compcache *device)
 	if (err)
 		return err;
 	sync_blockdev(device->disk->part0);
-	/* The claim stays, so nobody opens it any more; attributes go with the disk, and who has one
-	 * open may still write it, until del_gendisk has waited for that. */
-	del_gendisk(device->disk);
-	drop_cache(device);
-	put_disk(device->disk);
-	idr_remove(&devices, device->id);
-	kfree(device);
+	/* The claim stays. */
+	destroy_device(device);
 	return 0;
 }
 
@@ -794,8 +804,12 @@ static unsigned long shrink_scan(struct shrinker *shrinker, struct shrink_contro
 	if (!mutex_trylock(&devices_mutex))
 		return SHRINK_STOP;
 	idr_for_each_entry(&devices, device, id)
-		if (READ_ONCE(device->cache))
-			want_packing(device);
+		/* At once, but not again and again. */
+		if (READ_ONCE(device->cache) &&
+		    time_after(jiffies, READ_ONCE(device->packed_at) + PACK_DELAY / 8)) {
+			WRITE_ONCE(device->pack_queued, true);
+			mod_delayed_work(system_unbound_wq, &device->pack, 0);
+		}
 	mutex_unlock(&devices_mutex);
 	return SHRINK_STOP;
 }
@@ -853,8 +867,10 @@ static void remove_devices(void)
 	int id;
 
 	mutex_lock(&devices_mutex);
+	/* Who has a device open holds the module; who resets one claims it, and holds nothing. So there is
+	 * nobody to claim it from, and a reset is waited for. */
 	idr_for_each_entry(&devices, device, id)
-		WARN_ON(remove_device(device));
+		destroy_device(device);
 	mutex_unlock(&devices_mutex);
 	idr_destroy(&devices);
 }
@@ -869,6 +885,10 @@ static int __init compcache_init(void)
 		pr_err("logical_block_size=%u; expected 512, 1024, 2048 or 4096\n", logical_block_size);
 		return -EINVAL;
 	}
+	if (num_devices > DEVICES_MAX) {
+		pr_err("num_devices=%u; expected at most %u\n", num_devices, DEVICES_MAX);
+		return -EINVAL;
+	}
 	err = make_stable_pages();
 	if (err)
 		goto free_pages;
@@ -880,30 +900,33 @@ static int __init compcache_init(void)
 		err = major;
 		goto free_shim;
 	}
+	err = add_shrinker();
+	if (err)
+		goto free_blkdev;
+	err = compcache_zpool_register();
+	if (err)
+		goto free_shrinker;
+	err = class_register(&control);
+	if (err)
+		goto free_zpool;
+	/* Last: a device is opened as soon as it is there, and then the module has to stay. */
 	for (number = 0; number < num_devices; number++) {
 		mutex_lock(&devices_mutex);
 		err = add_device();
 		mutex_unlock(&devices_mutex);
-		if (err < 0)
-			goto free_devices;
+		if (err < 0) {
+			pr_warn("made %u of %u devices: error %d; more by hot_add\n", number,
+				num_devices, err);
+			break;
+		}
 	}
-	err = add_shrinker();
-	if (err)
-		goto free_devices;
-	err = class_register(&control);
-	if (err)
-		goto free_shrinker;
-	err = compcache_zpool_register();
-	if (err)
-		goto free_class;
 	return 0;
 
-free_class:
-	class_unregister(&control);
+free_zpool:
+	compcache_zpool_unregister();
 free_shrinker:
 	remove_shrinker();
-free_devices:
-	remove_devices();
+free_blkdev:
 	unregister_blkdev(major, NAME);
 free_shim:
 	compcache_shim_exit();
