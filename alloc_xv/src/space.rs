@@ -44,6 +44,7 @@ use crate::tree::Tree;
 use core::cell::Cell;
 
 mod pages;
+mod spare;
 mod words;
 
 use words::At;
@@ -310,69 +311,6 @@ impl Space {
         (to / page).saturating_sub(from.div_ceil(page))
     }
 
-    /// Whole pages that the wide block may hold while no objects are packed.
-    #[inline]
-    fn spare_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
-        if !frames.has_room(SPARE_ROOM) {
-            return 0;
-        }
-        (self.backed / SPARE_SHARE).min(SPARE_MAX)
-    }
-
-    /// The same while objects are packed.
-    #[cold]
-    fn gap_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
-        let most = (self.backed / SPARE_SHARE).min(SPARE_MAX.max(self.gap));
-        match frames.has_room(SPARE_ROOM + most as usize) {
-            true => most,
-            false => 0,
-        }
-    }
-
-    /// Whether a free block with this many whole pages may be the wide one. No other is then.
-    #[inline]
-    fn keeps<S: PageSource>(
-        &mut self,
-        frames: Frames<'_, S>,
-        whole: u32,
-        range: (u32, u32),
-    ) -> bool {
-        if self.gap > 0 {
-            return self.keeps_gap(frames, whole, range);
-        }
-        if self.wide != NONE {
-            self.release_spare(frames);
-        }
-        whole <= self.spare_max(frames)
-    }
-
-    /// The same while objects are packed: the wide block lies where they are packed to or taken
-    /// from.
-    #[cold]
-    fn keeps_gap<S: PageSource>(
-        &self,
-        frames: Frames<'_, S>,
-        whole: u32,
-        (from, to): (u32, u32),
-    ) -> bool {
-        let is_gap = |at: u32| from <= at && at <= to;
-        self.wide == NONE
-            && (is_gap(self.cursor) || is_gap(self.scan))
-            && whole <= self.gap_max(frames)
-    }
-
-    /// Gives back the whole pages of the wide block.
-    #[cold]
-    pub(crate) fn release_spare<S: PageSource>(&mut self, frames: Frames<'_, S>) {
-        if self.wide == NONE {
-            return;
-        }
-        let at = self.at(frames, self.wide);
-        let len = at.get::<S>() >> NUMBER_SHIFT;
-        self.unlink_at(frames, at, len);
-        self.free_pages(frames, at, at.offset + len);
-    }
-
     /// A free block of at least `granules`: one of the first of its own list if it fits, else the
     /// first of the next list whose blocks all do.
     #[inline]
@@ -418,23 +356,7 @@ impl Space {
         self.set_prev_free(frames, to, true);
     }
 
-    /// The same, but whole pages are kept as long as the wide block may hold so many.
-    pub(crate) fn make_free_to_keep<S: PageSource>(
-        &mut self,
-        frames: Frames<'_, S>,
-        from: u32,
-        to: u32,
-    ) {
-        let whole = Self::whole_pages::<S>(from, to);
-        let keeps = self.gap > 0 && self.wide == NONE && whole <= self.gap_max(frames);
-        if whole == 0 || !keeps {
-            return self.make_free(frames, from, to);
-        }
-        self.link(frames, from, to - from);
-        self.set_prev_free(frames, to, true);
-    }
-
-    /// The same where the range holds a whole page, and a block that follows it inside a page
+    /// [`make_free`](Self::make_free) where the range holds a whole page, and a block that follows it inside a page
     /// knows already that what is before it is free.
     fn free_pages<S: PageSource>(&mut self, frames: Frames<'_, S>, from: At, to: u32) {
         let page = Self::page_granules::<S>();
