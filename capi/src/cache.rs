@@ -1,12 +1,12 @@
 //! The cache: pages of a device, compressed.
 
 use crate::abi::{Versioned, check_optional, read_struct, write_struct};
+use crate::common::{
+    ARENAS, init_struct, not_stored, page_size, readable, tell_compacted, tell_layout, writable,
+};
 use crate::host::{COMPCACHE_LOG_ERROR, HostLock, Pages, compcache_host};
 use crate::object::{Header, Kind, Plan};
-use crate::pool::{
-    ARENAS, compcache_compacted, init_struct, page_size, readable, tell_compacted, tell_layout,
-    writable,
-};
+use crate::pool::compcache_compacted;
 use crate::status::compcache_status::{self, *};
 use crate::status::{Told, finish};
 use alloc_xv::Slots;
@@ -423,7 +423,7 @@ fn failed<const PAGE: usize>(
     host: &compcache_host,
 ) -> compcache_status {
     match error {
-        Error::NoSpace(error) => crate::pool::not_stored(error, source),
+        Error::NoSpace(error) => not_stored(error, source),
         Error::Corrupt { index } => {
             host.say(
                 COMPCACHE_LOG_ERROR,

@@ -21,6 +21,7 @@
 
 mod abi;
 mod cache;
+mod common;
 mod host;
 mod object;
 mod panic;

@@ -1,17 +1,17 @@
 //! The pool: objects of 1 byte to 64 KiB behind handles.
 
-use crate::abi::{Versioned, check_optional, put_struct, read_struct, write_struct};
+use crate::abi::{Versioned, check_optional, read_struct, write_struct};
+use crate::common::{
+    ARENAS, init_struct, not_stored, page_size, readable, tell_compacted, tell_layout, writable,
+};
 use crate::host::{HostLock, Pages, compcache_host};
 use crate::object::{Header, Kind, Plan};
 use crate::status::compcache_status::{self, *};
-use crate::status::{Outcome, Told, finish};
-use alloc_xv::{AllocError, Compacted, FRAGMENTS_MAX, Handle, OBJECT_MAX, Pool, Reading};
+use crate::status::{Told, finish};
+use alloc_xv::{FRAGMENTS_MAX, Handle, OBJECT_MAX, Pool, Reading};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
-
-/// Arenas of a pool or cache: each has a lock and room for 16 GiB of blocks and 2^24 objects.
-pub(crate) const ARENAS: usize = 4;
 
 /// A pool; see `compcache_pool_create`.
 pub struct compcache_pool {
@@ -222,28 +222,6 @@ pub unsafe extern "C" fn compcache_pool_options_init(
     finish(unsafe { init_struct(options, struct_size) })
 }
 
-/// Fills in the defaults of a struct.
-///
-/// # Safety
-///
-/// `to` is null or points to `size` writable bytes.
-pub(crate) unsafe fn init_struct<T: Versioned>(to: *mut T, size: usize) -> Outcome {
-    if to.is_null() {
-        return Err(COMPCACHE_ERR_NULL_POINTER);
-    }
-    if size < T::FIRST {
-        return Err(COMPCACHE_ERR_BAD_VERSION);
-    }
-    // SAFETY: the caller's word.
-    unsafe {
-        // Fields of a version that is newer than this library.
-        to.cast::<u8>().write_bytes(0, size);
-        put_struct(to, size, T::DEFAULT);
-        to.cast::<usize>().write_unaligned(size);
-    }
-    Ok(())
-}
-
 /// Reads options and host, and plans the object.
 ///
 /// # Safety
@@ -268,14 +246,6 @@ unsafe fn plan(
     Ok((options, host, plan?))
 }
 
-/// A page size that there is.
-pub(crate) fn page_size(bytes: u64) -> Result<usize, compcache_status> {
-    match bytes {
-        4096 | 16384 | 65536 => Ok(bytes as usize),
-        _ => Err(COMPCACHE_ERR_BAD_OPTION),
-    }
-}
-
 /// Says how much memory a pool needs beside its pages, and at which alignment: about 14 KiB and
 /// four locks.
 ///
@@ -294,21 +264,6 @@ pub unsafe extern "C" fn compcache_pool_layout(
 ) -> compcache_status {
     // SAFETY: the caller's word.
     finish(unsafe { plan(options, host).and_then(|(_, _, plan)| tell_layout(&plan, size, align)) })
-}
-
-/// # Safety
-///
-/// `size` and `align` are null or may be written.
-pub(crate) unsafe fn tell_layout(plan: &Plan, size: *mut usize, align: *mut usize) -> Outcome {
-    if size.is_null() || align.is_null() {
-        return Err(COMPCACHE_ERR_NULL_POINTER);
-    }
-    // SAFETY: not null, and the caller's word.
-    unsafe {
-        size.write(plan.whole.size());
-        align.write(plan.whole.align());
-    }
-    Ok(())
 }
 
 /// Makes an empty pool in `memory`, of which `memory_size` bytes are the library's until
@@ -413,18 +368,6 @@ pub unsafe extern "C" fn compcache_pool_destroy(pool: *mut compcache_pool) -> co
     finish(destroy())
 }
 
-/// Why nothing was stored: also a page that could not be used.
-pub(crate) fn not_stored<const PAGE: usize>(
-    error: AllocError,
-    source: &Pages<PAGE>,
-) -> compcache_status {
-    let refused = source.take_bad_page();
-    match error.told() {
-        COMPCACHE_ERR_OUT_OF_PAGES if refused => COMPCACHE_ERR_BAD_PAGE,
-        status => status,
-    }
-}
-
 fn handle_of(bits: u64) -> Result<Handle, compcache_status> {
     Handle::from_bits(bits).ok_or(COMPCACHE_ERR_BAD_HANDLE)
 }
@@ -486,40 +429,6 @@ pub unsafe extern "C" fn compcache_pool_alloc_from(
         Ok(())
     };
     finish(alloc())
-}
-
-/// The caller's bytes, at most `max` of them: enough for the range to be refused.
-///
-/// # Safety
-///
-/// `bytes` is null or `len` readable bytes.
-pub(crate) unsafe fn readable<'b>(
-    bytes: *const c_void,
-    len: usize,
-    max: usize,
-) -> Result<&'b [u8], compcache_status> {
-    if bytes.is_null() {
-        return Err(COMPCACHE_ERR_NULL_POINTER);
-    }
-    // SAFETY: not null, and the caller's word.
-    Ok(unsafe { core::slice::from_raw_parts(bytes.cast(), len.min(max)) })
-}
-
-/// [`readable`] for bytes that are written.
-///
-/// # Safety
-///
-/// `bytes` is null or `len` writable bytes.
-pub(crate) unsafe fn writable<'b>(
-    bytes: *mut c_void,
-    len: usize,
-    max: usize,
-) -> Result<&'b mut [u8], compcache_status> {
-    if bytes.is_null() {
-        return Err(COMPCACHE_ERR_NULL_POINTER);
-    }
-    // SAFETY: not null, and the caller's word.
-    Ok(unsafe { core::slice::from_raw_parts_mut(bytes.cast(), len.min(max)) })
 }
 
 /// Frees an object.
@@ -736,24 +645,6 @@ pub unsafe extern "C" fn compcache_pool_compact(
         unsafe { tell_compacted(compacted, done) }
     };
     finish(compact())
-}
-
-/// # Safety
-///
-/// `to` is null or points to as many writable bytes as it says.
-pub(crate) unsafe fn tell_compacted(to: *mut compcache_compacted, done: Compacted) -> Outcome {
-    if to.is_null() {
-        return Ok(());
-    }
-    // SAFETY: the caller's word.
-    unsafe {
-        write_struct(to, || compcache_compacted {
-            struct_size: 0,
-            objects: done.objects,
-            pages: done.pages,
-            finished: done.finished.into(),
-        })
-    }
 }
 
 /// Packs what is worth packing: arenas of which more than 1/48 (small ones) or 1/16 is unused. For a worker

@@ -5,11 +5,12 @@
 //! memory (a struct of callbacks where the pool is created), and flags for it (the embedder's page callback decides).
 
 use crate::abi::{Versioned, read_struct};
+use crate::common::{init_struct, not_stored};
 use crate::host::{COMPCACHE_LOG_WARNING, compcache_host};
 use crate::object::{Header, Kind};
 use crate::pool::{
     compcache_pool, compcache_pool_create, compcache_pool_destroy, compcache_pool_layout,
-    compcache_pool_options, init_struct, not_stored, with_pool,
+    compcache_pool_options, with_pool,
 };
 use crate::status::compcache_status::{self, *};
 use crate::status::{Told, finish};
