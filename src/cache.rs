@@ -86,23 +86,16 @@ where
 
     /// An empty cache. Takes no page from the source.
     pub fn new(source: S, codec: C, bank: W, config: Config) -> Result<Self, BuildError> {
-        let mut cache = Self::closed(source, codec, bank);
-        cache.open(config)?;
-        Ok(cache)
-    }
-
-    /// A cache without pages, to which [`open`](Self::open) gives some. It is `const`, so that a
-    /// cache can lie in a `static`: it has more than 16 KiB, which is too much for the stack of a
-    /// kernel.
-    pub const fn closed(source: S, codec: C, bank: W) -> Self {
-        let () = Self::PAGE_IS_SUPPORTED;
-        Self {
+        Self::check_new(&bank, config)?;
+        let cache = Self {
             slots: Slots::new(source),
             codec,
             bank,
-            config: Config::new(0),
+            config,
             counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
-        }
+        };
+        cache.set_mem_limit(config.mem_limit);
+        Ok(cache)
     }
 
     /// Whether there can be such a cache.
@@ -119,27 +112,6 @@ where
             return Err(BuildError::NoWorkspace);
         }
         Ok(())
-    }
-
-    /// Empties the cache and makes it one of `config.pages` pages. Takes no page from the source.
-    /// On failure nothing has changed.
-    pub fn open(&mut self, config: Config) -> Result<(), BuildError> {
-        Self::check_new(&self.bank, config)?;
-        // What there is gives everything back before there is something else.
-        self.close();
-        self.config = config;
-        self.set_mem_limit(config.mem_limit);
-        Ok(())
-    }
-
-    /// Forgets every page and has room for none: everything goes back to the source, at once.
-    pub fn close(&mut self) {
-        self.slots.reset();
-        self.config = Config::new(0);
-        for counters in &mut self.counters {
-            counters.clear();
-        }
-        self.slots.reset_pages_max();
     }
 
     /// Pages of the device.

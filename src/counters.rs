@@ -41,11 +41,6 @@ impl Counters {
             sizes: [const { AtomicU64::new(0) }; SIZE_CLASSES],
         }
     }
-
-    /// As new.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new();
-    }
 }
 
 /// One more.
