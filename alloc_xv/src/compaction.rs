@@ -148,21 +148,26 @@ impl Arena {
             // What goes at once is no gain.
             self.space.release_spare(frames);
         }
-        let (backed, kept) = (self.space.backed, self.space.gap > 0);
+        // A step beside a free, which keeps nothing, may come between two of a pass.
+        let packed = self.space.gap > 0 || budget.gap > 0;
+        let backed = self.space.backed;
         self.space.gap = budget.gap;
         let step = self.run_step(frames, budget);
         self.pages_compacted += u64::from(backed.saturating_sub(self.space.backed));
         if step == Step::Done || budget.gap == 0 {
-            // A step beside a free may come between two of a pass.
-            self.space.gap = self.space.gap.max(u32::from(kept));
-            self.close_gap(frames);
+            self.give_up_gap(frames, packed);
         }
         step
     }
 
     /// Gives back the pages that packing has kept. Called when it stops, too.
     pub(crate) fn close_gap<S: PageSource>(&mut self, frames: Frames<'_, S>) {
-        let (backed, packed) = (self.space.backed, self.space.gap > 0);
+        self.give_up_gap(frames, self.space.gap > 0);
+    }
+
+    /// The same; what goes is a gain of packing, or was spare before.
+    fn give_up_gap<S: PageSource>(&mut self, frames: Frames<'_, S>, packed: bool) {
+        let backed = self.space.backed;
         self.space.gap = 0;
         self.space.release_spare(frames);
         if packed {
@@ -244,7 +249,17 @@ impl Arena {
         }
         let to = self.space.cursor;
         if !self.space.relocate(frames, object, owner, to) {
-            return Look::NoPage;
+            if self.space.wide == NONE {
+                return Look::NoPage;
+            }
+            // The page for a hole may be one that is kept; the rest of the step keeps none.
+            let backed = self.space.backed;
+            self.space.gap = 0;
+            self.space.release_spare(frames);
+            return match self.space.backed < backed {
+                true => Look::Passed,
+                false => Look::NoPage,
+            };
         }
         entry::set_unlocked(
             cell,

@@ -18,7 +18,7 @@ impl Space {
     /// The same while objects are packed.
     #[cold]
     fn gap_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
-        let most = (self.backed / SPARE_SHARE).min(SPARE_MAX.max(self.gap));
+        let most = (self.backed / SPARE_SHARE).min(self.gap);
         match frames.has_room(SPARE_ROOM + most as usize) {
             true => most,
             false => 0,

@@ -4,7 +4,7 @@ use super::{Place, Rng, Windowed, pattern, region};
 use crate::compaction::Step;
 use crate::frames::{Account, Frames};
 use crate::space::{SPARE_MAX, Space};
-use crate::{BLOCKS_TOUCHED_MAX, Counting, Failing, OBJECT_MAX, OVERHEAD, Pool, Slots};
+use crate::{BLOCKS_TOUCHED_MAX, Counting, Failing, OBJECT_MAX, OVERHEAD, PageSource, Pool, Slots};
 use std::vec::Vec;
 
 /// Random, ascending, descending and alternating histories: no allocation and no free touches
@@ -154,6 +154,27 @@ fn a_pass_takes_no_page_for_those_it_fills() {
     // What was spare before is no gain of the pass.
     let gained = after.pages_compacted - before.pages_compacted;
     assert_eq!(gained, report.pages - spare);
+}
+
+/// Where the source has no page left a pass ended at the first hole, with pages in its own hands.
+#[test]
+fn a_pass_backs_holes_with_pages_that_it_has_kept() {
+    let source = Windowed::<4096>::source(1100);
+    let slots: Slots<_, spin::Mutex<()>, 1> = Slots::new(&source);
+    slots.set_inline_moves(0);
+    for key in 0..2000 {
+        slots.store(key, 0, &[&pattern(key, 2000)]).unwrap();
+    }
+    // A few objects, whose room is kept, and then holes.
+    for key in [0, 2, 4, 6].into_iter().chain(8..200) {
+        slots.clear(key).unwrap();
+    }
+    while source.take(None).is_ok() {}
+    let report = slots.compact(u64::MAX);
+    assert!(report.finished, "{report:?}");
+    let stats = slots.stats();
+    assert_eq!(stats.data_pages, stats.block_bytes.div_ceil(4096));
+    slots.check().unwrap();
 }
 
 /// An object that was stored while a pass went on took as many pages ahead as the pass may keep: up to 1/16 of

@@ -335,7 +335,9 @@ impl<const PAGE: usize> Area<PAGE> {
         }
         // What was backed ahead goes once the pool shrinks; while it only breathes, it stays.
         if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
-            self.drop_run(Some((state.fresh, state.populated)));
+            // The helper may have backed again what was dropped before: nothing stays if none is taken.
+            let from = if state.taken == 0 { 0 } else { state.fresh };
+            self.drop_run(Some((from, state.populated)));
             state.populated = state.fresh;
             state.drops += 1;
             state.asked = false;

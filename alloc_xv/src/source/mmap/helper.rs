@@ -2,7 +2,7 @@
 
 use super::Shared;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ impl Helper {
     /// Called after a range was marked, under its lock, as wanting memory.
     pub(super) fn wake(&self) {
         // If the thread looked at the range before it was marked, it had said before that it
-        // watches no more: the range's lock orders the two.
+        // watches no more: the range's lock orders the two, and the fences where the range itself is new.
+        fence(Ordering::SeqCst);
         if !self.signs.watches.load(Ordering::SeqCst) {
             self.unpark();
         }
@@ -69,7 +70,10 @@ impl Signs {
             match idle.cmp(&IDLE_ROUNDS) {
                 std::cmp::Ordering::Less => thread::park_timeout(WATCH),
                 // Once more, for who has not seen it yet.
-                std::cmp::Ordering::Equal => self.watches.store(false, Ordering::SeqCst),
+                std::cmp::Ordering::Equal => {
+                    self.watches.store(false, Ordering::SeqCst);
+                    fence(Ordering::SeqCst);
+                }
                 std::cmp::Ordering::Greater => thread::park(),
             }
         }
