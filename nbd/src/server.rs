@@ -364,20 +364,20 @@ fn serve(
                 };
                 holds += 1;
                 match more {
-                    Ok(0) => return send(socket, &mut connection),
+                    Ok(0) => return send(socket, &mut connection, &patience),
                     Ok(_) => {}
                     Err(Errno::AGAIN) => {
-                        send(socket, &mut connection)?;
+                        send(socket, &mut connection, &patience)?;
                         holds = 0;
                     }
                     Err(error) => return Err(error),
                 }
             }
             Next::Send => {
-                send(socket, &mut connection)?;
+                send(socket, &mut connection, &patience)?;
                 holds = 0;
             }
-            Next::Close => return send(socket, &mut connection),
+            Next::Close => return send(socket, &mut connection, &patience),
         }
         // Not even a client that never pauses holds up a stop.
         if shared.is_stopping.load(Ordering::Relaxed) && connection.pending().is_empty() {
@@ -409,12 +409,28 @@ fn receive(
     }
 }
 
-/// Sends everything that is pending.
-fn send(socket: &OwnedFd, connection: &mut Connection) -> Result<(), Errno> {
+/// Sends everything that is pending. Waiting for a client that does not read is no work.
+fn send(
+    socket: &OwnedFd,
+    connection: &mut Connection,
+    patience: &Patience<'_>,
+) -> Result<(), Errno> {
+    let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     while !connection.pending().is_empty() {
-        match net::send(socket, connection.pending(), SendFlags::NOSIGNAL) {
-            Ok(count) => connection.sent(count),
+        let send = || net::send(socket, connection.pending(), flags);
+        let sent = match flags.contains(SendFlags::DONTWAIT) {
+            true => send(),
+            false => patience.sleep(send),
+        };
+        match sent {
+            Ok(count) => {
+                connection.sent(count);
+                flags.insert(SendFlags::DONTWAIT);
+            }
             Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if flags.contains(SendFlags::DONTWAIT) => {
+                flags.remove(SendFlags::DONTWAIT);
+            }
             Err(error) => return Err(error),
         }
     }
