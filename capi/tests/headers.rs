@@ -76,7 +76,9 @@ fn compcache_h_is_current() {
         "host.rs",
         "panic.rs",
         "pool.rs",
+        "pool/structs.rs",
         "cache.rs",
+        "cache/structs.rs",
     ];
     check("compcache.h", config, &sources);
 }
