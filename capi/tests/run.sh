@@ -85,7 +85,7 @@ fi
 step "the example"
 make --quiet -C example LIBRARY="$library" OUT="$out/example"
 "$out/example"
-make --quiet -C example install LIBRARY="$library" DESTDIR="$out/root" PREFIX=/usr
-test -f "$out/root/usr/lib/libcompcache.a" && grep -q '^Version: [0-9]' "$out/root/usr/lib/pkgconfig/compcache.pc"
+make --quiet -C example install LIBRARY="$library" DESTDIR="$out/staging" PREFIX=/usr
+test -f "$out/staging/usr/lib/libcompcache.a" && grep -q '^Version: [0-9]' "$out/staging/usr/lib/pkgconfig/compcache.pc"
 
 step "all passed"

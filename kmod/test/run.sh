@@ -39,7 +39,7 @@ kernel() {
     guest_dir=$BUILD/test/$1
     guest_kernel=$2
     guest_fetch_kernel
-    version=$(basename "$guest_dir"/kernel/root/boot/vmlinuz-*)
+    version=$(basename "$guest_dir"/kernel/files/boot/vmlinuz-*)
     version=${version#vmlinuz-}
     [ -e "/usr/src/linux-headers-$version/Makefile" ] ||
         guest_root apt-get install -y -qq --no-install-recommends "linux-headers-$version" >/dev/null ||
@@ -107,7 +107,7 @@ image() {
     local kernel=$BUILD/test/$1 modules=() name
     shift
     for name in "${virtio[@]}" "$@"; do
-        [[ $name == /* ]] || find "$kernel/kernel/root" -name "$name.ko*" | grep -q . || continue
+        [[ $name == /* ]] || find "$kernel/kernel/files" -name "$name.ko*" | grep -q . || continue
         modules+=("$name")
     done
     guest_binaries=("$BUILD/test/pages" "$BUILD/test/touch_pages")

@@ -43,7 +43,7 @@ guest_packages() {
 
 # Fetches and unpacks the kernel once.
 guest_fetch_kernel() {
-    [ ! -e "$guest_dir/kernel/done" ] || return 0
+    [ ! -e "$guest_dir/kernel/unpacked" ] || return 0
     rm -rf "$guest_dir/kernel"
     mkdir -p "$guest_dir/kernel"
     apt-cache show "$guest_kernel" >/dev/null 2>&1 || guest_root apt-get update -qq || true
@@ -52,9 +52,9 @@ guest_fetch_kernel() {
     [ -n "$package" ] || guest_fail "no package $guest_kernel"
     (cd "$guest_dir/kernel" && apt-get download -qq "$package" 2>/dev/null) ||
         guest_fail "cannot fetch $package"
-    dpkg -x "$guest_dir/kernel/"*.deb "$guest_dir/kernel/root" || guest_fail "cannot unpack $package"
+    dpkg -x "$guest_dir/kernel/"*.deb "$guest_dir/kernel/files" || guest_fail "cannot unpack $package"
     rm "$guest_dir/kernel/"*.deb
-    touch "$guest_dir/kernel/done"
+    touch "$guest_dir/kernel/unpacked"
 }
 
 # guest_image INIT MODULE... : an initramfs with the programs, what they need, INIT, and modules of the
@@ -77,7 +77,7 @@ guest_image() {
     for module in "$@"; do
         case $module in
             /*) file=$module ;;
-            *) file=$(find "$guest_dir/kernel/root" -name "$module.ko.xz" -o -name "$module.ko" | head -1) ;;
+            *) file=$(find "$guest_dir/kernel/files" -name "$module.ko.xz" -o -name "$module.ko" | head -1) ;;
         esac
         [ -n "$file" ] || guest_fail "the kernel has no module $module"
         case $file in
@@ -96,7 +96,7 @@ guest_run() {
     local seconds=$1 output=$guest_dir/output
     shift
     timeout "$seconds" qemu-system-x86_64 "${guest_processor[@]}" -m "$guest_memory_mib" -smp "$guest_cpus" \
-        -kernel "$(find "$guest_dir/kernel/root/boot" -name 'vmlinuz-*' | head -1)" \
+        -kernel "$(find "$guest_dir/kernel/files/boot" -name 'vmlinuz-*' | head -1)" \
         -initrd "$guest_dir/image.gz" \
         -append "console=ttyS0 quiet panic=-1 $*" \
         ${guest_devices[@]+"${guest_devices[@]}"} \
