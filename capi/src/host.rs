@@ -3,7 +3,6 @@
 use crate::status::compcache_status::{self, *};
 use alloc_xv::{FrameId, OutOfPages, PageSource};
 use core::ffi::{c_char, c_int, c_void};
-use core::hint::spin_loop;
 use core::ptr::{null_mut, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use lock_api::RawMutex;
@@ -202,6 +201,8 @@ unsafe impl<const PAGE: usize> PageSource for Pages<PAGE> {
     fn take(&self, _: Option<FrameId>) -> Result<FrameId, OutOfPages> {
         let page = self.call_page_alloc();
         if page.is_null() {
+            // What fails now fails for this reason.
+            self.bad_page.store(false, Ordering::Relaxed);
             return Err(OutOfPages);
         }
         let address = page.expose_provenance();
@@ -232,7 +233,7 @@ unsafe impl<const PAGE: usize> PageSource for Pages<PAGE> {
 pub(crate) struct HostLock {
     host: AtomicPtr<compcache_host>,
     lock: AtomicPtr<c_void>,
-    spin: AtomicBool,
+    spin: spin::Mutex<()>,
 }
 
 impl HostLock {
@@ -267,7 +268,7 @@ impl HostLock {
     }
 }
 
-// SAFETY: the embedder's lock excludes, as its documentation asks; so does compare-and-exchange.
+// SAFETY: the embedder's lock excludes, as its documentation asks; so does `spin`'s.
 unsafe impl RawMutex for HostLock {
     #[allow(
         clippy::declare_interior_mutable_const,
@@ -276,7 +277,7 @@ unsafe impl RawMutex for HostLock {
     const INIT: Self = Self {
         host: AtomicPtr::new(null_mut()),
         lock: AtomicPtr::new(null_mut()),
-        spin: AtomicBool::new(false),
+        spin: <spin::Mutex<()> as RawMutex>::INIT,
     };
     // Locks of threads have to be let go of by who took them.
     type GuardMarker = lock_api::GuardNoSend;
@@ -285,31 +286,22 @@ unsafe impl RawMutex for HostLock {
     fn lock(&self) {
         match self.host() {
             Some(host) => self.call_acquire(host),
-            None => {
-                while !self.try_lock() {
-                    while self.spin.load(Ordering::Relaxed) {
-                        spin_loop();
-                    }
-                }
-            }
+            None => RawMutex::lock(&self.spin),
         }
     }
 
     /// Fails for locks of the embedder, which have no such function. The library does not use it.
     #[inline]
     fn try_lock(&self) -> bool {
-        self.host().is_none()
-            && self
-                .spin
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
+        self.host().is_none() && RawMutex::try_lock(&self.spin)
     }
 
     #[inline]
     unsafe fn unlock(&self) {
         match self.host() {
             Some(host) => self.call_release(host),
-            None => self.spin.store(false, Ordering::Release),
+            // SAFETY: the caller holds the lock.
+            None => unsafe { RawMutex::unlock(&self.spin) },
         }
     }
 }
