@@ -173,6 +173,50 @@ impl Codec for AnyCodec {
             DecompressError
         )
     }
+
+    fn rungs(&self) -> usize {
+        0
+    }
+
+    fn patches(&self) -> bool {
+        match self {
+            Self::Raw(codec) => codec.patches(),
+            #[cfg(feature = "lz4")]
+            Self::Lz4(codec) => codec.patches(),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(codec) => codec.patches(),
+        }
+    }
+
+    fn compress_patch(
+        &self,
+        workspace: &mut AnyWorkspace,
+        both: &[u8],
+        prefix: usize,
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        dispatch!(
+            self,
+            workspace,
+            compress_patch(both, prefix, out),
+            CompressError
+        )
+    }
+
+    fn decompress_patch(
+        &self,
+        workspace: &mut AnyWorkspace,
+        reference: &[u8],
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        dispatch!(
+            self,
+            workspace,
+            decompress_patch(reference, compressed, page),
+            DecompressError
+        )
+    }
 }
 
 impl TryFrom<CodecId> for AnyCodec {

@@ -67,6 +67,27 @@ pub enum CompressError {
         /// The codec that made the workspace.
         got: CodecId,
     },
+    /// There is no denser codec of this number.
+    NoSuchRung {
+        /// The highest rung there is.
+        max: usize,
+        /// The rung asked for.
+        got: usize,
+    },
+    /// The workspace was made for reading: it has no memory for this rung's compressor.
+    ReadersWorkspace {
+        /// The rung asked for.
+        rung: usize,
+    },
+    /// This codec makes no patches.
+    NoPatches,
+    /// The reference is longer than reference and page together. Lengths in bytes.
+    PrefixTooLong {
+        /// The length of both.
+        max: usize,
+        /// The length of the reference.
+        got: usize,
+    },
     /// A codec in C got no memory.
     OutOfMemory,
     /// A codec in C failed for a reason of its own.
@@ -87,6 +108,18 @@ impl fmt::Display for CompressError {
             ),
             Self::PageTooLong { max, got } => page_too_long(f, *max, *got),
             Self::WrongWorkspace { expected, got } => wrong_workspace(f, *expected, *got),
+            Self::NoSuchRung { max, got } => {
+                write!(f, "no such denser codec: expected at most {max}, got {got}")
+            }
+            Self::ReadersWorkspace { rung } => write!(
+                f,
+                "workspace without a compressor for denser codec {rung}: expected a worker's, got a reader's"
+            ),
+            Self::NoPatches => f.write_str("this codec makes no patches: only lz4 does"),
+            Self::PrefixTooLong { max, got } => write!(
+                f,
+                "reference too long: both are {max} bytes, the reference alone {got}"
+            ),
             Self::OutOfMemory => f.write_str("no memory for the codec's tables"),
             Self::Failed { codec, reason } => write!(f, "{codec} failed: {reason}"),
         }
@@ -150,6 +183,22 @@ pub enum DecompressError {
         /// The codec that made the workspace.
         got: CodecId,
     },
+    /// None of the codecs in use stores its streams under this id.
+    UnknownCodec {
+        /// The id.
+        got: CodecId,
+    },
+    /// This codec makes no patches.
+    NoPatches,
+    /// Units this long are not supported; 0: none are. Lengths in bytes.
+    UnitTooLong {
+        /// The longest supported unit.
+        max: usize,
+        /// The length of the unit.
+        got: usize,
+    },
+    /// The caller's own check says that these are not the bytes that were stored.
+    Rejected,
 }
 
 impl fmt::Display for DecompressError {
@@ -182,6 +231,14 @@ impl fmt::Display for DecompressError {
                 "scratch buffer too small for the fragments: expected {needed} bytes, got {got}"
             ),
             Self::WrongWorkspace { expected, got } => wrong_workspace(f, *expected, *got),
+            Self::UnknownCodec { got } => {
+                write!(f, "stream of {got}, which is none of the codecs in use")
+            }
+            Self::NoPatches => f.write_str("this codec makes no patches: only lz4 does"),
+            Self::UnitTooLong { max, got } => {
+                write!(f, "unit too long: expected at most {max} bytes, got {got}")
+            }
+            Self::Rejected => f.write_str("the stored bytes do not pass their check"),
         }
     }
 }

@@ -75,7 +75,7 @@ mod testing;
 mod zstd;
 
 pub use any::{AnyCodec, AnyWorkspace};
-pub use codec::{Codec, CodecId, PAGE_LEN_MAX, decompress_fragments};
+pub use codec::{Codec, CodecId, PAGE_LEN_MAX, RUNGS_MAX, decompress_fragments};
 pub use error::{CompressError, DecompressError, ParseCodecError, WorkspaceError};
 #[cfg(all(feature = "lz4", any(test, fuzzing)))]
 #[doc(hidden)]
