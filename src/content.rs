@@ -85,6 +85,9 @@ impl Life {
     const SEEN: u8 = 1 << 6;
     const ALL: u8 = 0x7f;
 
+    /// Of a page that was just put.
+    pub(crate) const NEW: Self = Self(0);
+
     /// The oldest age.
     pub(crate) const AGE_MAX: u8 = 3;
     /// The highest rung.

@@ -240,6 +240,17 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// Puts a value into a slot. What the slot held before is returned. On failure slot and pool
     /// are as they were.
     pub fn set_value(&self, key: u64, value: u64) -> Result<SlotState, AllocError> {
+        self.set_value_unless(key, value, |_| false)
+    }
+
+    /// [`set_value`](Self::set_value), which leaves the slot as it is if `keep` says so of what it
+    /// holds. What it held, or holds, is returned. `keep` must be quick and not touch the pool.
+    pub fn set_value_unless(
+        &self,
+        key: u64,
+        value: u64,
+        keep: impl FnOnce(SlotState) -> bool,
+    ) -> Result<SlotState, AllocError> {
         let (arena, index) = Self::place(key)?;
         let word = Word::value(value).ok_or(AllocError::BadTag {
             value,
@@ -247,6 +258,11 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         })?;
         let (mut locked, (cell, old)) = self.claim(arena, index)?;
         let frames = self.core.frames();
+        if keep(SlotState::of(old)) {
+            entry::set_unlocked(cell, old);
+            locked.trim_leaf(frames, index);
+            return Ok(SlotState::of(old));
+        }
         if old.meaning() == Meaning::Nothing {
             locked.add_live(frames, index);
         }
@@ -258,6 +274,16 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
 
     /// Empties a slot and returns what it held.
     pub fn clear(&self, key: u64) -> Result<SlotState, AllocError> {
+        self.clear_unless(key, |_| false)
+    }
+
+    /// [`clear`](Self::clear), which leaves the slot as it is if `keep` says so of what it holds.
+    /// What it held, or holds, is returned. `keep` must be quick and not touch the pool.
+    pub fn clear_unless(
+        &self,
+        key: u64,
+        keep: impl FnOnce(SlotState) -> bool,
+    ) -> Result<SlotState, AllocError> {
         let (arena, index) = Self::place(key)?;
         let (mut locked, found) = self.core.enter(arena, |locked, frames| {
             let Some(cell) = locked.entry(frames, index) else {
@@ -269,7 +295,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         let Some((cell, old)) = found else {
             return Ok(SlotState::Empty);
         };
-        if old.meaning() != Meaning::Nothing {
+        if old.meaning() != Meaning::Nothing && !keep(SlotState::of(old)) {
             let frames = self.core.frames();
             locked.free_block(frames, old);
             entry::set_unlocked(cell, Word::NOTHING);
