@@ -378,7 +378,10 @@ pub(crate) fn concatenate(fragments: &[&[u8]], target: &mut [u8]) {
     }
 }
 
-fn gather<'a>(fragments: &[&[u8]], scratch: &'a mut [u8]) -> Result<&'a [u8], DecompressError> {
+pub(crate) fn gather<'a>(
+    fragments: &[&[u8]],
+    scratch: &'a mut [u8],
+) -> Result<&'a [u8], DecompressError> {
     let needed = total_len(fragments);
     let got = scratch.len();
     let Some(stream) = scratch.get_mut(..needed) else {

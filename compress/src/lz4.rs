@@ -15,7 +15,9 @@ use crate::codec::{Codec, CodecId, PAGE_LEN_MAX, check_lengths, check_page_len};
 use crate::error::{CompressError, DecompressError, WorkspaceError};
 
 mod decode;
+mod dense;
 mod encode;
+mod hc;
 #[cfg(any(test, fuzzing))]
 mod other;
 mod patch;
@@ -23,6 +25,11 @@ mod patch;
 mod tests;
 
 use decode::Fault;
+#[cfg(feature = "alloc")]
+pub(crate) use hc::BoxedHc;
+#[cfg(feature = "alloc")]
+pub use hc::Lz4HcBox;
+pub use hc::{Lz4Hc, Lz4HcWorkspace};
 #[cfg(any(test, fuzzing))]
 pub use other::OtherDecoder;
 
@@ -122,6 +129,14 @@ impl fmt::Debug for Lz4Workspace {
         f.debug_struct("Lz4Workspace")
             .field("page_len_max", &self.page_len_max())
             .finish_non_exhaustive()
+    }
+}
+
+impl Lz4 {
+    /// [`decompress`](Codec::decompress), which needs no workspace.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn decode(compressed: &[u8], page: &mut [u8]) -> Result<(), DecompressError> {
+        decode_by(VECTORS, compressed, page)
     }
 }
 
