@@ -227,9 +227,11 @@ impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
                     threshold: self.rng.below(PAGE),
                     max_pages: self.rng.below(30) as u64,
                 };
-                self.cache
-                    .recompress(&mut self.worker, how, || true)
-                    .unwrap();
+                match self.cache.recompress(&mut self.worker, how, || true) {
+                    Ok(_) => {}
+                    Err(Error::NoSuchRung { rungs: 0, .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
             }
             37 => {
                 let mut left = self.rng.below(300);

@@ -1,6 +1,7 @@
 //! Reading through links, and letting go of what they stand for.
 
 use super::counters::{PATCH_HEAD, SHARED_HEAD, add, sub};
+use super::records::SEGMENTS_RESERVED;
 use super::worker::ClusterInfo;
 use crate::cache::{Cache, checksum_if, verify, whole};
 use crate::content::{Life, Link, Stored};
@@ -357,7 +358,7 @@ where
         };
         sub(&self.tiers.backed_units, token_units(token));
         match live.saturating_sub(token_units(token)) {
-            0 => slot.clear(),
+            0 if !token_segment(token).is_multiple_of(SEGMENTS_RESERVED) => slot.clear(),
             // Cannot fail: the slot holds a value already.
             live => {
                 let _ = slot.set_value(live);

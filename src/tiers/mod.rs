@@ -34,4 +34,5 @@ pub(crate) use layout::{Layout, UNIT_PAGES_MAX};
 pub use layout::UNIT_LEN_MAX;
 pub use policy::{Policy, Tick};
 pub use recompress::{Recompress, What};
+pub use records::Stand;
 pub use worker::Worker;

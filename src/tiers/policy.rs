@@ -153,9 +153,17 @@ where
         budget: u64,
     ) -> Result<Tick, Error> {
         let _one = self.tiers.enter()?;
+        let rungs = self.codec().rungs();
+        let policy = Policy {
+            cold_age: policy.cold_age.clamp(1, Life::AGE_MAX),
+            cold_rung: policy.cold_rung.min(rungs),
+            cool_rung: policy.cool_rung.min(rungs),
+            patches: policy.patches && policy.same,
+            ..*policy
+        };
         let before = worker.work;
         worker.work = Work::default();
-        let result = self.steps(worker, policy, now_ms, budget);
+        let result = self.steps(worker, &policy, now_ms, budget);
         let work = worker.work;
         worker.work = before.and(work);
         Ok(Tick {

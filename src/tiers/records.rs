@@ -7,16 +7,18 @@
 
 use super::counters::{add, sub};
 use super::links::copy_member;
-use super::recompress::What;
 use super::worker::{ClusterInfo, Form, Seen, Worker, set_life};
 use crate::cache::{Cache, verify};
 use crate::content::{Life, Link, Stored};
 use crate::error::{Error, WrittenBack};
 use crate::workspace::{Shared, Workspace};
 use alloc_xv::{PageSource, Slot, SlotState};
-use compress::Codec;
+use compress::{Codec, CodecId};
 use core::ops::Deref;
 use lock_api::RawMutex;
+
+/// Every so many segments, one keeps its slot, and so the leaf it is in.
+pub(crate) const SEGMENTS_RESERVED: u64 = 512;
 
 /// Bytes of the tag before a record.
 const TAG_LEN: usize = 2;
@@ -249,21 +251,62 @@ where
         Ok(())
     }
 
-    /// The next page from `from` on that is of this kind and can be written back, within one leaf of
-    /// slots; and where to go on.
-    pub fn next_to_write(&self, from: u64, what: What) -> Result<(Option<u64>, u64), Error> {
+    /// The next page from `from` on that can be written back and that `wants` takes, within one leaf of
+    /// slots; and where to go on. `wants` must be quick and not touch the cache.
+    pub fn next_to_write(
+        &self,
+        from: u64,
+        mut wants: impl FnMut(Stand) -> bool,
+    ) -> Result<(Option<u64>, u64), Error> {
         if from >= self.pages() {
             return Ok((None, from));
         }
         let mut found = None;
         let next = self.slots.visit_leaf(from, self.pages(), |index, state| {
             let seen = Seen::of(state);
+            let stand = Stand {
+                age: seen.life.age(),
+                huge: seen.form == Form::Own(CodecId::Raw),
+                refault: seen.life.is_refault(),
+                member: seen.form == Form::Member,
+            };
             let here = matches!(seen.form, Form::Own(_) | Form::Member);
-            if found.is_none() && here && what.takes(&seen) {
+            if found.is_none() && here && wants(stand) {
                 found = Some(index);
             }
             alloc_xv::Touch::Keep
         })?;
         Ok((found, found.map_or(next, |index| index + 1)))
     }
+
+    /// Makes sure that the live units of the segments up to this number can be counted without asking for
+    /// memory: when records are written, it is short.
+    pub fn reserve_segments(&self, segments: u32) -> Result<(), Error> {
+        let mut number = 0;
+        while number < u64::from(segments) {
+            if let Some(key) = self.layout.segment(number) {
+                let slot = self.slots.lock(key)?;
+                if slot.state() == SlotState::Empty {
+                    drop(slot);
+                    self.slots.set_value(key, 0)?;
+                }
+            }
+            number += SEGMENTS_RESERVED;
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a page that may be written back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stand {
+    /// Turns of the clock since it was used: 0 to 3.
+    pub age: u8,
+    /// No codec made it smaller.
+    pub huge: bool,
+    /// It was in a denser form, and came back.
+    pub refault: bool,
+    /// It is in a cluster, which goes as a whole.
+    pub member: bool,
 }
