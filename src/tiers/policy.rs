@@ -105,6 +105,8 @@ pub(crate) struct Progress {
     /// The page that the sweep is at, and the cluster; `None` if there is none.
     sweep: Option<u64>,
     rotten: Option<u64>,
+    /// Where making room goes on, for each age.
+    squeeze: [u64; 4],
 }
 
 impl Progress {
@@ -119,6 +121,7 @@ impl Progress {
             accesses: 0,
             sweep: None,
             rotten: None,
+            squeeze: [0; 4],
         }
     }
 }
@@ -153,14 +156,7 @@ where
         budget: u64,
     ) -> Result<Tick, Error> {
         let _one = self.tiers.enter()?;
-        let rungs = self.codec().rungs();
-        let policy = Policy {
-            cold_age: policy.cold_age.clamp(1, Life::AGE_MAX),
-            cold_rung: policy.cold_rung.min(rungs),
-            cool_rung: policy.cool_rung.min(rungs),
-            patches: policy.patches && policy.same,
-            ..*policy
-        };
+        let policy = self.possible(policy);
         let before = worker.work;
         worker.work = Work::default();
         let result = self.steps(worker, &policy, now_ms, budget);
@@ -316,6 +312,61 @@ where
             }
         }
         Ok(true)
+    }
+
+    /// Makes pages denser at once because memory is short: the coldest first, `budget` pages' worth of
+    /// work. Pages of the youngest age, which were used since the clock went round, are left alone.
+    pub fn squeeze(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        policy: &Policy,
+        budget: u64,
+    ) -> Result<Work, Error> {
+        let _one = self.tiers.enter()?;
+        let before = core::mem::take(&mut worker.work);
+        let result = self.squeeze_steps(worker, policy, budget);
+        let work = worker.work;
+        worker.work = before.and(work);
+        result.map(|()| work)
+    }
+
+    fn squeeze_steps(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        policy: &Policy,
+        budget: u64,
+    ) -> Result<(), Error> {
+        let mut policy = self.possible(policy);
+        if policy.cold_rung == 0 {
+            return Ok(());
+        }
+        for age in (1..=Life::AGE_MAX).rev() {
+            policy.cold_age = age;
+            let from = worker.progress.squeeze[usize::from(age)];
+            let saved = worker.progress.sweep.replace(from);
+            while worker.progress.sweep.is_some() && worker.work.units() < budget {
+                self.sweep(worker, &policy)?;
+            }
+            let next = worker.progress.sweep.take().unwrap_or(0);
+            worker.progress.squeeze[usize::from(age)] = next;
+            worker.progress.sweep = saved;
+            if worker.work.changed > 0 || worker.work.units() >= budget {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What of a policy this cache's codec can do.
+    fn possible(&self, policy: &Policy) -> Policy {
+        let rungs = self.codec().rungs();
+        Policy {
+            cold_age: policy.cold_age.clamp(1, Life::AGE_MAX),
+            cold_rung: policy.cold_rung.min(rungs),
+            cool_rung: policy.cool_rung.min(rungs),
+            patches: policy.patches && policy.same,
+            ..*policy
+        }
     }
 
     /// Looks for a cluster in which many pages are dead, and packs it. False if there is no such sweep.
