@@ -200,7 +200,10 @@ where
             return;
         }
         let io = self.io_stat();
-        let accesses = io.reads.wrapping_add(io.writes).wrapping_add(io.notify_free);
+        let accesses = io
+            .reads
+            .wrapping_add(io.writes)
+            .wrapping_add(io.notify_free);
         progress.turn_began = Some(now_ms);
         if progress.quiet_at == Some(accesses) {
             return;
@@ -226,7 +229,8 @@ where
             let life = seen.life.with_age(seen.life.age() + 1);
             progress.unseen += u64::from(!life.is_seen() && !matches!(seen.form, Form::Shared(_)));
             let untried = usize::from(life.rung()) < rung;
-            progress.cold += u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
+            progress.cold +=
+                u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
             if life == seen.life {
                 return Touch::Keep;
             }
@@ -245,7 +249,11 @@ where
             }
             let unseen = progress.unseen;
             let all = self.mm_stat().orig_data_size / PAGE as u64;
-            if policy.same && unseen > 0 && unseen >= all / RUN_SHARE && worker.run.stage == Stage::Rest {
+            if policy.same
+                && unseen > 0
+                && unseen >= all / RUN_SHARE
+                && worker.run.stage == Stage::Rest
+            {
                 self.start_run(worker);
             }
         }
@@ -375,7 +383,10 @@ where
             return Ok(false);
         };
         let units = self.layout.units();
-        let keys = (self.layout.cluster_data(from), self.layout.cluster_data(units.saturating_sub(1)));
+        let keys = (
+            self.layout.cluster_data(from),
+            self.layout.cluster_data(units.saturating_sub(1)),
+        );
         let (Some(key), Some(last)) = keys else {
             worker.progress.rotten = None;
             return Ok(false);

@@ -126,8 +126,8 @@ where
             return Ok(false);
         };
         match slot.state() {
-            SlotState::Value(value)
-                if matches!(Link::of(value), Some(Link::Backed(found, _)) if found == old) => {}
+            SlotState::Value(value) if matches!(Link::of(value), Some(Link::Backed(found, _)) if found == old) =>
+                {}
             _ => return Ok(false),
         }
         if !self.claim_token(new) {

@@ -104,7 +104,9 @@ where
         worker.run = Run {
             stage: Stage::Pages,
             part: 0,
-            parts: (pages * FEATURES as u64 * PLACES_EACH).div_ceil(places).max(1),
+            parts: (pages * FEATURES as u64 * PLACES_EACH)
+                .div_ceil(places)
+                .max(1),
             places,
             next: 0,
         };
@@ -203,7 +205,12 @@ where
     }
 
     /// Looks through a set of the table: the page that had this feature, and a place for another.
-    fn find(&self, first: u64, print: u64, index: u64) -> Result<(Option<u64>, Option<u64>), Error> {
+    fn find(
+        &self,
+        first: u64,
+        print: u64,
+        index: u64,
+    ) -> Result<(Option<u64>, Option<u64>), Error> {
         let Some(first) = self.layout.table(first) else {
             return Ok((None, None));
         };
@@ -291,7 +298,10 @@ where
         worker.work.compressed += 1;
         let both = worker.both.as_flattened();
         let (space, stream) = (&mut worker.space, &mut worker.stream);
-        let len = match self.codec.compress_patch(&mut space.codec, both, PAGE, stream) {
+        let len = match self
+            .codec
+            .compress_patch(&mut space.codec, both, PAGE, stream)
+        {
             Ok(len) => len,
             // Pages that are too long for patches.
             Err(_) => return Ok(false),
@@ -316,7 +326,11 @@ where
         let sum = checksum_if(checked, bind_base(key, base), room);
         let tag = Stored::Patch { checked }.tag();
         let head = [1u32.to_le_bytes(), base.to_le_bytes()];
-        let parts = [head.as_flattened(), room, sum.as_ref().map_or(&[], |sum| sum)];
+        let parts = [
+            head.as_flattened(),
+            room,
+            sum.as_ref().map_or(&[], |sum| sum),
+        ];
         if self.slots.store(key, tag, &parts).is_err() {
             worker.work.no_space += 1;
             self.release_shared(base);
@@ -411,9 +425,10 @@ where
         let len = self.layout.shared_len();
         for _ in 0..NUMBER_LEAVES {
             let from = u64::from(worker.next_shared) % len.max(1);
-            let (Some(first), Some(last)) =
-                (self.layout.shared(from as u32), self.layout.shared((len - 1) as u32))
-            else {
+            let (Some(first), Some(last)) = (
+                self.layout.shared(from as u32),
+                self.layout.shared((len - 1) as u32),
+            ) else {
                 return Ok(None);
             };
             // The first key that is not seen, as keys come in order.

@@ -126,9 +126,7 @@ impl Inner {
         desk.records.clear();
         let mut at = range.start;
         let mut pages = 0;
-        while at < range.end
-            && desk.records.len() < BATCH_RECORDS
-            && desk.bytes.len() < BATCH_BYTES
+        while at < range.end && desk.records.len() < BATCH_RECORDS && desk.bytes.len() < BATCH_BYTES
         {
             let (found, next) = self.cache.next_to_write(at, takes)?;
             at = next;
@@ -199,7 +197,10 @@ impl Inner {
     pub(crate) fn make_room(&self, desk: &mut Desk) -> Result<bool, Error> {
         let policy = *self.policy.read();
         let before = self.cache.mm_stat().mem_used_total;
-        let squeezed = self.cache.squeeze(&mut desk.worker, &policy, SQUEEZE)?;
+        self.cache.set_mem_limit(self.mem_limit.load(Relaxed));
+        let squeezed = self.cache.squeeze(&mut desk.worker, &policy, SQUEEZE);
+        self.limit_puts();
+        let squeezed = squeezed?;
         if squeezed.changed > 0 {
             self.cache.compact(SQUEEZE);
             if self.cache.mm_stat().mem_used_total < before {
@@ -270,7 +271,9 @@ impl Inner {
             let mut desk = self.desk.lock();
             more |= self.clean_store(store, &mut desk.clean_at, CLEAN_STEP);
             if !self.has_room() {
-                more |= self.evict(&mut desk, store, ROOM).is_ok_and(|bytes| bytes > 0);
+                more |= self
+                    .evict(&mut desk, store, ROOM)
+                    .is_ok_and(|bytes| bytes > 0);
             }
         }
         more

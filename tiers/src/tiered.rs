@@ -23,6 +23,10 @@ pub type Cache = StdCache<Ladder>;
 /// How often a read goes back to the slot when the record was not where it said. Each time the page
 /// was moved meanwhile; that it was moved so often is a sign that something else is wrong.
 const READS_MAX: u32 = 16;
+/// What is kept for making pages denser: a share of the limit, in these bounds, and not over a quarter.
+const KEPT_SHARE: u64 = 32;
+const KEPT_MIN: u64 = 64 << 10;
+const KEPT_MAX: u64 = 1 << 20;
 /// How often a write makes room for itself.
 const SQUEEZES_MAX: u32 = 64;
 
@@ -63,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) desk: Mutex<Desk>,
     pub(crate) policy: RwLock<Policy>,
     pub(crate) backing: RwLock<Option<Arc<Backing>>>,
+    /// The most memory to take, and nothing; what puts may take is less.
+    pub(crate) mem_limit: AtomicU64,
     /// Pages that may still be written back, if that is limited.
     pub(crate) budget: AtomicU64,
     pub(crate) is_limited: AtomicBool,
@@ -98,6 +104,7 @@ impl Tiered {
             desk: Mutex::new(Desk::new(worker, reader)),
             policy: RwLock::new(config.policy),
             backing: RwLock::new(None),
+            mem_limit: AtomicU64::new(pages.mem_limit),
             budget: AtomicU64::new(0),
             is_limited: AtomicBool::new(false),
             counters: Counters::default(),
@@ -105,6 +112,7 @@ impl Tiered {
             workspace_bytes,
             cache,
         });
+        inner.limit_puts();
         let ticker = config.thread.then(|| Ticker::spawn(&inner));
         Ok(Self {
             _compactor: Compactor::spawn(&inner.cache).map_err(NewError::Thread)?,
@@ -188,8 +196,19 @@ impl Tiered {
     }
 
     /// Limits the memory taken; see `compcache::Cache::set_mem_limit`.
+    ///
+    /// A small part of it, a thirty-second but not over a MiB, is kept for making others denser: a page is
+    /// stored in its new form before its old one goes.
     pub fn set_mem_limit(&self, bytes: u64) {
-        self.inner.cache.set_mem_limit(bytes);
+        let _desk = self.inner.desk.lock();
+        self.inner.mem_limit.store(bytes, Relaxed);
+        self.inner.limit_puts();
+    }
+
+    /// That limit; 0 for none.
+    #[must_use]
+    pub fn mem_limit(&self) -> u64 {
+        self.inner.mem_limit.load(Relaxed)
     }
 
     /// What it does by itself.
@@ -212,8 +231,8 @@ impl Tiered {
         }
         let segments = store.len() / compcache_backing::SEGMENT_LEN;
         let segments = u32::try_from(segments).unwrap_or(u32::MAX);
-        let backing = Backing::new(store, compcache_backing::Options::default())
-            .map_err(StoreError::Open)?;
+        let backing =
+            Backing::new(store, compcache_backing::Options::default()).map_err(StoreError::Open)?;
         self.inner
             .cache
             .reserve_segments(segments)
@@ -265,9 +284,11 @@ impl Tiered {
         if inner.is_limited.load(Relaxed) {
             backing.limit = Some(inner.budget.load(Relaxed));
         }
+        let mut mm = inner.cache.mm_stat();
+        mm.mem_limit = inner.mem_limit.load(Relaxed);
         Stat {
             io: inner.cache.io_stat(),
-            mm: inner.cache.mm_stat(),
+            mm,
             tiers: inner.cache.tier_stat(),
             memory: inner.cache.memory(),
             backing,
@@ -322,6 +343,15 @@ impl Inner {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Keeps puts from taking what making pages denser needs.
+    pub(crate) fn limit_puts(&self) {
+        let limit = self.mem_limit.load(Relaxed);
+        let kept = (limit / KEPT_SHARE)
+            .clamp(KEPT_MIN, KEPT_MAX)
+            .min(limit / 4);
+        self.cache.set_mem_limit(limit - kept);
+    }
+
     /// Reads a page that is in the backing store.
     fn get_there(
         &self,
@@ -351,12 +381,7 @@ impl Inner {
     }
 
     /// Reads a page out of its record.
-    fn read_record(
-        &self,
-        index: u64,
-        at: WrittenBack,
-        page: &mut [u8; PAGE],
-    ) -> Result<(), Error> {
+    fn read_record(&self, index: u64, at: WrittenBack, page: &mut [u8; PAGE]) -> Result<(), Error> {
         let store = self.backing.read().clone().ok_or(Error::NoStore)?;
         let damaged = |error| Error::Read { index, error };
         let token = Token::from_bits(at.token).ok_or(damaged(ReadError::Damaged))?;
@@ -437,9 +462,7 @@ impl Inner {
     fn tick(&self, now_ms: u64, budget: u64) -> Result<Tick, Error> {
         let policy = *self.policy.read();
         let mut desk = self.desk.lock();
-        let tick = self
-            .cache
-            .tick(&mut desk.worker, &policy, now_ms, budget)?;
+        let tick = self.cache.tick(&mut desk.worker, &policy, now_ms, budget)?;
         if tick.work != Work::default() {
             count(&self.counters.ticks);
         }
