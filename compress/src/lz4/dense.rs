@@ -27,7 +27,7 @@ pub(super) const WORDS: usize = HEADS + 4 * LEN_MAX;
 /// Places in a chain that are looked at for one position.
 const TRIES: u32 = 64;
 /// A match this long is not looked at for a longer one.
-const ENOUGH: usize = 512;
+const ENOUGH: usize = 64;
 /// Where a length begins to take bytes of its own, behind the token.
 const CONTINUED: usize = 15;
 /// Token and offset.
