@@ -11,6 +11,7 @@ fn in_this_build(id: CodecId) -> bool {
         CodecId::Raw => true,
         CodecId::Lz4 => cfg!(feature = "lz4"),
         CodecId::Zstd => cfg!(feature = "zstd"),
+        CodecId::ZstdDict => false,
     }
 }
 
@@ -122,6 +123,17 @@ fn a_codec_alone_is_a_ladder_of_one() {
         let got = codec.decompress_unit(codec.id(), &mut workspace, &[], 1, &mut |_| None);
         assert_eq!(got, Err(DecompressError::UnitTooLong { max: 0, got: 1 }));
     }
+}
+
+/// No codec alone has the dictionary.
+#[test]
+fn streams_with_a_dictionary_are_a_ladders() {
+    let error = AnyCodec::try_from(CodecId::ZstdDict).unwrap_err();
+    assert_eq!(error, ParseCodecError::NeedsDictionary);
+    assert_eq!(
+        "zstd-dict".parse::<AnyCodec>(),
+        Err(ParseCodecError::UnknownName)
+    );
 }
 
 #[test]

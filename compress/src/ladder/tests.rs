@@ -2,6 +2,9 @@ use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
 
+#[cfg(feature = "zstd")]
+mod dictionaries;
+
 use super::*;
 use crate::testing::{KINDS, Kind, Noise, check_hostile, check_round_trip, sample_page};
 
@@ -217,7 +220,7 @@ fn patches_are_the_first_codecs() {
 #[test]
 fn texts_round_trip() {
     for ladder in ladders() {
-        assert_eq!(ladder.to_string().parse(), Ok(ladder));
+        assert_eq!(ladder.to_string().parse(), Ok(ladder.clone()));
         let rungs: Vec<AnyCodec> = (1..=ladder.rungs())
             .map(|at| ladder.rung(at).unwrap())
             .collect();
