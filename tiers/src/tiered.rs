@@ -38,8 +38,11 @@ pub struct Config {
     pub policy: Policy,
     /// How memory is taken from the system.
     pub growth: Growth,
-    /// Whether a thread does it. Without one, somebody calls [`Tiered::tick`].
+    /// Whether a thread does it. Without one, somebody calls [`Tiered::tick`], or
+    /// [`Tiered::start_thread`] later.
     pub thread: bool,
+    /// What that thread does before anything else: sets its priority, say.
+    pub thread_start: Option<fn()>,
 }
 
 impl Default for Config {
@@ -48,6 +51,7 @@ impl Default for Config {
             policy: Policy::ALL,
             growth: Growth::Chunks,
             thread: true,
+            thread_start: None,
         }
     }
 }
@@ -57,7 +61,8 @@ impl Default for Config {
 /// Every method takes `&self`, and any number of threads may call them.
 pub struct Tiered {
     pub(crate) inner: Arc<Inner>,
-    _ticker: Option<Ticker>,
+    ticker: Mutex<Option<Ticker>>,
+    thread_start: Option<fn()>,
     _compactor: Compactor,
 }
 
@@ -113,12 +118,32 @@ impl Tiered {
             cache,
         });
         inner.limit_puts();
-        let ticker = config.thread.then(|| Ticker::spawn(&inner));
-        Ok(Self {
+        let tiered = Self {
             _compactor: Compactor::spawn(&inner.cache).map_err(NewError::Thread)?,
-            _ticker: ticker.transpose().map_err(NewError::Thread)?,
+            ticker: Mutex::new(None),
+            thread_start: config.thread_start,
             inner,
-        })
+        };
+        if config.thread {
+            tiered.start_thread().map_err(NewError::Thread)?;
+        }
+        Ok(tiered)
+    }
+
+    /// Starts the thread that does what the policy wants, if it does not run: for a cache that had
+    /// nothing to do so far.
+    pub fn start_thread(&self) -> std::io::Result<()> {
+        let mut ticker = self.ticker.lock();
+        if ticker.is_none() {
+            *ticker = Some(Ticker::spawn(&self.inner, self.thread_start)?);
+        }
+        Ok(())
+    }
+
+    /// Whether that thread runs.
+    #[must_use]
+    pub fn has_thread(&self) -> bool {
+        self.ticker.lock().is_some()
     }
 
     /// The cache below: for limits, statistics, and what has no tiers. A page that it says is
@@ -217,9 +242,16 @@ impl Tiered {
         *self.inner.policy.read()
     }
 
-    /// Changes that.
+    /// Changes that. The thread takes it up at once.
     pub fn set_policy(&self, policy: Policy) {
-        *self.inner.policy.write() = policy;
+        {
+            let _desk = self.inner.desk.lock();
+            *self.inner.policy.write() = policy;
+            self.inner.limit_puts();
+        }
+        if let Some(ticker) = &*self.ticker.lock() {
+            ticker.wake();
+        }
     }
 
     /// Gives it a backing store, which must be empty or of no more use: `backing_dev`.
@@ -343,12 +375,17 @@ impl Inner {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Keeps puts from taking what making pages denser needs.
+    /// Keeps puts from taking what making pages denser needs. Where no page is ever made denser, puts may
+    /// take all.
     pub(crate) fn limit_puts(&self) {
         let limit = self.mem_limit.load(Relaxed);
-        let kept = (limit / KEPT_SHARE)
-            .clamp(KEPT_MIN, KEPT_MAX)
-            .min(limit / 4);
+        let plain = self.cache.codec().rungs() == 0 && !self.policy.read().same;
+        let kept = match plain {
+            true => 0,
+            false => (limit / KEPT_SHARE)
+                .clamp(KEPT_MIN, KEPT_MAX)
+                .min(limit / 4),
+        };
         self.cache.set_mem_limit(limit - kept);
     }
 

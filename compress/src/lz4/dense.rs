@@ -27,7 +27,7 @@ pub(super) const WORDS: usize = HEADS + 4 * LEN_MAX;
 /// Places in a chain that are looked at for one position.
 const TRIES: u32 = 64;
 /// A match this long is not looked at for a longer one.
-const ENOUGH: usize = 512;
+const ENOUGH: usize = 64;
 /// Where a length begins to take bytes of its own, behind the token.
 const CONTINUED: usize = 15;
 /// Token and offset.
@@ -83,7 +83,7 @@ pub(super) fn encode(
         let mut tables = Tables::new(words)?;
         let matched = both.get(..both.len() - LAST_LITERALS)?;
         link(matched, &mut tables);
-        find(matched, begin, last, &mut tables);
+        find(matched, prefix, last, &mut tables);
         choose(both.len(), begin, last, &mut tables);
         let mut at = begin;
         while at <= last {
@@ -117,12 +117,19 @@ fn link(matched: &[u8], tables: &mut Tables) {
 }
 
 /// The second pass.
-fn find(matched: &[u8], begin: usize, last: usize, tables: &mut Tables) {
+fn find(matched: &[u8], prefix: usize, last: usize, tables: &mut Tables) {
     let (mut len, mut offset) = (0_usize, 0);
-    for at in begin..=last {
+    for at in prefix.max(1)..=last {
         len = len.saturating_sub(1);
         if len < MATCH_MIN {
             len = 0;
+        }
+        // What stood there in the reference, which may be far down in the chain.
+        if len < ENOUGH && prefix > 0 {
+            let home = same_bytes(matched, at, at - prefix);
+            if home >= MATCH_MIN && home > len {
+                (len, offset) = (home, prefix);
+            }
         }
         if len < ENOUGH {
             (len, offset) = longer(matched, at, (len, offset), tables.chain);
@@ -198,10 +205,13 @@ fn choose(both_len: usize, begin: usize, last: usize, tables: &mut Tables) {
         let longest = usize::from(tables.lens[at]);
         let mut taken = 0;
         if longest >= MATCH_MIN {
-            for len in [longest, without_more(longest)] {
+            // A shorter one is no better, but where it takes a byte less, and where another match can
+            // follow it only if it ends before the last place for one.
+            let before_last = longest.min((last - at).max(MATCH_MIN));
+            for len in [longest, without_more(longest), before_last] {
                 let more = more_bytes(len - MATCH_MIN);
                 let with = usize::from(tables.costs[at + len]) + SEQUENCE + more;
-                if with < cost || (with == cost && taken == 0) {
+                if with < cost {
                     (cost, taken) = (with, len);
                 }
             }
