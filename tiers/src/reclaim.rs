@@ -178,7 +178,8 @@ impl Inner {
         };
         let mut linked = 0;
         for ((key, range), token) in desk.records.iter().zip(&desk.tokens) {
-            if self.cache.commit_record(*key, token.bits())? {
+            let record = desk.bytes.get(range.clone()).unwrap_or(&[]);
+            if self.cache.commit_record(*key, token.bits(), record)? {
                 linked += 1;
                 if self.is_limited.load(Relaxed) {
                     let pages = (range.len() as u64).div_ceil(PAGE as u64);
