@@ -30,6 +30,8 @@ const PAGES_MIN: u32 = 16;
 const SMALL_BYTES: usize = 64 << 20;
 const SMALL_START_SHARE: u64 = 48;
 const SMALL_STOP_SHARE: u64 = 256;
+/// An allocation moves objects itself when free bytes are more than this share ...
+const ASSIST_SHARE: u64 = 40;
 /// ... in a bigger one it starts at 1/16 and stops at 1/40.
 const START_SHARE: u64 = 16;
 const STOP_SHARE: u64 = 40;
@@ -78,14 +80,34 @@ impl Arena {
         self.space.occupied() < self.space.start_used
     }
 
-    /// Somebody knows that compaction is wanted.
-    pub(crate) fn asked(&mut self) {
+    /// Somebody knows that compaction is wanted; if `assisted`, allocations help where it is late.
+    pub(crate) fn asked<S: PageSource>(&mut self, assisted: bool) {
         self.space.start_used = 0;
+        if assisted {
+            self.assisted::<S>();
+        }
+    }
+
+    /// Whether an allocation should look if it has to help: never before somebody was asked.
+    #[inline]
+    pub(crate) fn asks_for_assistance(&self) -> bool {
+        self.space.occupied() < self.space.assist_used
+    }
+
+    /// Whether it has to.
+    pub(crate) fn wants_assistance<S: PageSource>(&self) -> bool {
+        self.is_small::<S>() && self.free_exceeds::<S>(ASSIST_SHARE)
+    }
+
+    /// Sets what [`asks_for_assistance`](Self::asks_for_assistance) looks at for the pages that there are now.
+    pub(crate) fn assisted<S: PageSource>(&mut self) {
+        self.space.assist_used = Space::assist_used::<S>(self.space.backed);
     }
 
     /// Whoever was asked is done.
     pub(crate) fn rearm<S: PageSource>(&mut self) {
         self.space.set_start_used::<S>();
+        self.space.assist_used = 0;
     }
 
     /// The same for compaction beside frees, which has one threshold for all sizes.
@@ -329,6 +351,15 @@ impl Space {
             } else {
                 granules / START_SHARE
             }
+    }
+
+    /// Granules under which allocations should help in a space of `pages` pages.
+    fn assist_used<S: PageSource>(pages: u32) -> u64 {
+        if pages < PAGES_MIN || !Self::is_small::<S>(pages) {
+            return 0;
+        }
+        let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
+        granules - granules / ASSIST_SHARE
     }
 
     /// Called whenever `backed` has changed.

@@ -7,7 +7,7 @@ use crate::error::AllocError;
 use crate::fragments::{Parts, Resolve};
 use crate::frames::{Account, Frames};
 use crate::source::PageSource;
-use crate::space::{SPARE_ROOM, SpaceError};
+use crate::space::{SPARE_MAX, SPARE_ROOM, SpaceError};
 use crate::stats::{Compacted, Stats};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -20,6 +20,8 @@ const INLINE_MOVES: u32 = 1;
 const STEP_OBJECTS: u32 = 8;
 /// Whole pages that such compaction keeps between the packed objects and the others.
 const GAP_MAX: u32 = 256;
+/// Objects moved beside one allocation while the thread that packs is late.
+const ASSIST_MOVES: u32 = 1;
 
 /// Bytes that are asked for where the next object will probably lie.
 const FRONTIER_BYTES: usize = 2048;
@@ -33,6 +35,9 @@ pub(crate) struct Core<S: PageSource, L: RawMutex, const ARENAS: usize> {
     frontiers: [CachePadded<AtomicPtr<u8>>; ARENAS],
     /// Objects that a free may move while an arena is below its target fill.
     inline_moves: AtomicU32,
+    /// Objects that an allocation may move while a small arena is far below its target fill, which
+    /// means that the thread that packs it is late; 0 while there is no such thread.
+    assist_moves: AtomicU32,
     /// Some arena fell below its target fill since the background compactor last looked.
     wanted: AtomicBool,
     #[cfg(feature = "std")]
@@ -62,6 +67,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             arenas: [const { CachePadded::new(Mutex::new(Arena::new())) }; ARENAS],
             frontiers: [const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS],
             inline_moves: AtomicU32::new(INLINE_MOVES),
+            assist_moves: AtomicU32::new(0),
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
             waker: crate::background::Waker::new(),
@@ -87,6 +93,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             (&raw mut (*core).frontiers)
                 .write([const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS]);
             (&raw mut (*core).inline_moves).write(AtomicU32::new(INLINE_MOVES));
+            (&raw mut (*core).assist_moves).write(AtomicU32::new(0));
             (&raw mut (*core).wanted).write(AtomicBool::new(false));
             #[cfg(feature = "std")]
             (&raw mut (*core).waker).write(crate::background::Waker::new());
@@ -167,12 +174,42 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 arena.compaction_step(self.frames(), Budget::step(moves));
             }
         } else {
-            arena.asked();
+            arena.asked::<S>(self.assist_moves.load(Relaxed) > 0);
             if !self.wanted.swap(true, Relaxed) {
                 #[cfg(feature = "std")]
                 self.waker.wake();
             }
         }
+    }
+
+    /// Work that follows an allocation: a bounded piece of compaction while the thread that should do
+    /// it is late. Allocations do it, so that a burst of frees stays fast, and who makes the waste
+    /// cannot be faster than who packs.
+    #[inline]
+    pub(crate) fn after_alloc(&self, arena: &mut Arena) {
+        if arena.asks_for_assistance() {
+            self.assist(arena);
+        }
+    }
+
+    #[cold]
+    fn assist(&self, arena: &mut Arena) {
+        let objects = self.assist_moves.load(Relaxed);
+        if objects == 0 || !arena.wants_assistance::<S>() {
+            arena.assisted::<S>();
+            return;
+        }
+        let budget = Budget {
+            gap: if S::WINDOWS { SPARE_MAX } else { 0 },
+            ..Budget::step(objects)
+        };
+        arena.compaction_step(self.frames(), budget);
+    }
+
+    /// Whether allocations may move objects for a thread that is late.
+    pub(crate) fn set_assistance(&self, on: bool) {
+        self.assist_moves
+            .store(if on { ASSIST_MOVES } else { 0 }, Relaxed);
     }
 
     /// Limits the frames that may be taken. Near the limit no arena keeps spare pages.
@@ -188,7 +225,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     pub(crate) fn set_inline_moves(&self, objects: u32) {
         self.inline_moves.store(objects, Relaxed);
         for arena in &self.arenas {
-            arena.lock().rearm::<S>();
+            let mut locked = arena.lock();
+            locked.close_gap(self.frames());
+            locked.rearm::<S>();
         }
     }
 
