@@ -30,11 +30,19 @@ const PAGES_MIN: u32 = 16;
 const SMALL_BYTES: usize = 64 << 20;
 const SMALL_START_SHARE: u64 = 48;
 const SMALL_STOP_SHARE: u64 = 256;
-/// An allocation moves objects itself when free bytes are more than this share ...
-const ASSIST_SHARE: u64 = 40;
-/// ... in a bigger one it starts at 1/16 and stops at 1/40.
+/// ... under this many, where the tables alone are a percent, it starts at 1/96 ...
+const TINY_BYTES: usize = 16 << 20;
+const TINY_START_SHARE: u64 = 96;
 const START_SHARE: u64 = 16;
 const STOP_SHARE: u64 = 40;
+
+/// Objects that an allocation moves itself when free bytes are more than a share of the pages':
+/// the thread is late, and the more is free the later it is. A tiny pool is overwritten once in the time
+/// that a thread needs to wake up.
+const TINY_ASSISTANCE: [(u64, u32); 3] = [(56, ASSIST_MOVES_MAX), (64, 4), (80, 2)];
+const SMALL_ASSISTANCE: [(u64, u32); 1] = [(40, ASSIST_MOVES_MAX)];
+/// The most of them.
+pub(crate) const ASSIST_MOVES_MAX: u32 = 8;
 
 /// How much one step may do.
 #[derive(Clone, Copy, Debug)]
@@ -91,12 +99,15 @@ impl Arena {
     /// Whether an allocation should look if it has to help: never before somebody was asked.
     #[inline]
     pub(crate) fn asks_for_assistance(&self) -> bool {
-        self.space.occupied() < self.space.assist_used
+        self.space.assist_used > 0 && self.space.occupied() < self.space.assist_used
     }
 
-    /// Whether it has to.
-    pub(crate) fn wants_assistance<S: PageSource>(&self) -> bool {
-        self.is_small::<S>() && self.free_exceeds::<S>(ASSIST_SHARE)
+    /// Objects that it has to move.
+    pub(crate) fn assistance<S: PageSource>(&self) -> u32 {
+        Space::assistance::<S>(self.space.backed)
+            .iter()
+            .find(|&&(share, _)| self.free_exceeds::<S>(share))
+            .map_or(0, |&(_, objects)| objects)
     }
 
     /// Sets what [`asks_for_assistance`](Self::asks_for_assistance) looks at for the pages that there are now.
@@ -338,6 +349,11 @@ impl Space {
         (pages as usize) < SMALL_BYTES / S::PAGE_SIZE
     }
 
+    #[inline]
+    fn is_tiny<S: PageSource>(pages: u32) -> bool {
+        (pages as usize) < TINY_BYTES / S::PAGE_SIZE
+    }
+
     /// Granules under which compaction should start in a space of `pages` pages.
     #[inline]
     pub(crate) fn start_used<S: PageSource>(pages: u32) -> u64 {
@@ -346,20 +362,33 @@ impl Space {
         }
         let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
         granules
-            - if Self::is_small::<S>(pages) {
+            - if Self::is_tiny::<S>(pages) {
+                granules / TINY_START_SHARE
+            } else if Self::is_small::<S>(pages) {
                 granules / SMALL_START_SHARE
             } else {
                 granules / START_SHARE
             }
     }
 
-    /// Granules under which allocations should help in a space of `pages` pages.
-    fn assist_used<S: PageSource>(pages: u32) -> u64 {
-        if pages < PAGES_MIN || !Self::is_small::<S>(pages) {
-            return 0;
+    /// What allocations do in a space of `pages` pages; the smallest share comes last.
+    fn assistance<S: PageSource>(pages: u32) -> &'static [(u64, u32)] {
+        match (Self::is_tiny::<S>(pages), Self::is_small::<S>(pages)) {
+            (true, _) => &TINY_ASSISTANCE,
+            (_, true) => &SMALL_ASSISTANCE,
+            _ => &[],
         }
-        let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
-        granules - granules / ASSIST_SHARE
+    }
+
+    /// Granules under which they should do it.
+    fn assist_used<S: PageSource>(pages: u32) -> u64 {
+        match Self::assistance::<S>(pages).last() {
+            Some(&(share, _)) if pages >= PAGES_MIN => {
+                let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
+                granules - granules / share
+            }
+            _ => 0,
+        }
     }
 
     /// Called whenever `backed` has changed.

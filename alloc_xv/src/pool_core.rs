@@ -7,7 +7,7 @@ use crate::error::AllocError;
 use crate::fragments::{Parts, Resolve};
 use crate::frames::{Account, Frames};
 use crate::source::PageSource;
-use crate::space::{SPARE_MAX, SPARE_ROOM, SpaceError};
+use crate::space::{SPARE_ROOM, SpaceError};
 use crate::stats::{Compacted, Stats};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -20,8 +20,8 @@ const INLINE_MOVES: u32 = 1;
 const STEP_OBJECTS: u32 = 8;
 /// Whole pages that such compaction keeps between the packed objects and the others.
 const GAP_MAX: u32 = 256;
-/// Objects moved beside one allocation while the thread that packs is late.
-const ASSIST_MOVES: u32 = 1;
+/// The same beside an allocation, which may be the last one for a long time.
+const ASSIST_GAP: u32 = 2;
 
 /// Bytes that are asked for where the next object will probably lie.
 const FRONTIER_BYTES: usize = 2048;
@@ -35,9 +35,9 @@ pub(crate) struct Core<S: PageSource, L: RawMutex, const ARENAS: usize> {
     frontiers: [CachePadded<AtomicPtr<u8>>; ARENAS],
     /// Objects that a free may move while an arena is below its target fill.
     inline_moves: AtomicU32,
-    /// Objects that an allocation may move while a small arena is far below its target fill, which
-    /// means that the thread that packs it is late; 0 while there is no such thread.
-    assist_moves: AtomicU32,
+    /// Allocations move objects in a small arena that is far below its target fill: there is a thread
+    /// that packs, and it is late.
+    assists: AtomicBool,
     /// Some arena fell below its target fill since the background compactor last looked.
     wanted: AtomicBool,
     #[cfg(feature = "std")]
@@ -67,7 +67,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             arenas: [const { CachePadded::new(Mutex::new(Arena::new())) }; ARENAS],
             frontiers: [const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS],
             inline_moves: AtomicU32::new(INLINE_MOVES),
-            assist_moves: AtomicU32::new(0),
+            assists: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
             waker: crate::background::Waker::new(),
@@ -93,7 +93,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             (&raw mut (*core).frontiers)
                 .write([const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS]);
             (&raw mut (*core).inline_moves).write(AtomicU32::new(INLINE_MOVES));
-            (&raw mut (*core).assist_moves).write(AtomicU32::new(0));
+            (&raw mut (*core).assists).write(AtomicBool::new(false));
             (&raw mut (*core).wanted).write(AtomicBool::new(false));
             #[cfg(feature = "std")]
             (&raw mut (*core).waker).write(crate::background::Waker::new());
@@ -174,7 +174,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 arena.compaction_step(self.frames(), Budget::step(moves));
             }
         } else {
-            arena.asked::<S>(self.assist_moves.load(Relaxed) > 0);
+            arena.asked::<S>(self.assists.load(Relaxed));
             if !self.wanted.swap(true, Relaxed) {
                 #[cfg(feature = "std")]
                 self.waker.wake();
@@ -194,22 +194,23 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
 
     #[cold]
     fn assist(&self, arena: &mut Arena) {
-        let objects = self.assist_moves.load(Relaxed);
-        if objects == 0 || !arena.wants_assistance::<S>() {
-            arena.assisted::<S>();
-            return;
+        let objects = arena.assistance::<S>();
+        if objects == 0 {
+            // Pages have come or gone since it was asked for.
+            return arena.assisted::<S>();
         }
         let budget = Budget {
-            gap: if S::WINDOWS { SPARE_MAX } else { 0 },
+            gap: if S::WINDOWS { ASSIST_GAP } else { 0 },
             ..Budget::step(objects)
         };
         arena.compaction_step(self.frames(), budget);
     }
 
-    /// Whether allocations may move objects for a thread that is late.
+    /// Whether allocations move objects for a thread that is late. Before `set_inline_moves`, which
+    /// makes every arena look at it again.
+    #[cfg(feature = "std")]
     pub(crate) fn set_assistance(&self, on: bool) {
-        self.assist_moves
-            .store(if on { ASSIST_MOVES } else { 0 }, Relaxed);
+        self.assists.store(on, Relaxed);
     }
 
     /// Limits the frames that may be taken. Near the limit no arena keeps spare pages.
