@@ -71,8 +71,10 @@ macro_rules! compact_by_core {
         {
             fn attach(&self, thread: Option<Thread>) {
                 self.core().set_assistance(thread.is_some());
-                self.set_inline_moves(u32::from(thread.is_none()));
+                let moves = u32::from(thread.is_none());
+                // Before anybody asks for the thread, who would find none.
                 self.core().waker.set(thread);
+                self.set_inline_moves(moves);
             }
 
             fn take_wanted(&self) -> bool {

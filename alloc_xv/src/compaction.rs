@@ -30,9 +30,10 @@ const PAGES_MIN: u32 = 16;
 const SMALL_BYTES: usize = 64 << 20;
 const SMALL_START_SHARE: u64 = 48;
 const SMALL_STOP_SHARE: u64 = 256;
-/// ... under this many, where the tables alone are a percent, it starts at 1/96 ...
+/// ... and under this many, where tables alone are a percent, it starts at 1/96 ...
 const TINY_BYTES: usize = 16 << 20;
 const TINY_START_SHARE: u64 = 96;
+/// ... and in a bigger one at 1/16, and stops at 1/40.
 const START_SHARE: u64 = 16;
 const STOP_SHARE: u64 = 40;
 
@@ -42,7 +43,9 @@ const STOP_SHARE: u64 = 40;
 const TINY_ASSISTANCE: [(u64, u32); 3] = [(56, ASSIST_MOVES_MAX), (64, 4), (80, 2)];
 const SMALL_ASSISTANCE: [(u64, u32); 1] = [(40, ASSIST_MOVES_MAX)];
 /// The most of them.
-pub(crate) const ASSIST_MOVES_MAX: u32 = 8;
+const ASSIST_MOVES_MAX: u32 = 8;
+/// In a pool under this many pages none are: what is left in the last one is more than a share.
+const ASSISTED_PAGES_MIN: u32 = 128;
 
 /// How much one step may do.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +107,9 @@ impl Arena {
 
     /// Objects that it has to move.
     pub(crate) fn assistance<S: PageSource>(&self) -> u32 {
+        if self.space.backed < ASSISTED_PAGES_MIN {
+            return 0;
+        }
         Space::assistance::<S>(self.space.backed)
             .iter()
             .find(|&&(share, _)| self.free_exceeds::<S>(share))
@@ -383,7 +389,7 @@ impl Space {
     /// Granules under which they should do it.
     fn assist_used<S: PageSource>(pages: u32) -> u64 {
         match Self::assistance::<S>(pages).last() {
-            Some(&(share, _)) if pages >= PAGES_MIN => {
+            Some(&(share, _)) if pages >= ASSISTED_PAGES_MIN => {
                 let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
                 granules - granules / share
             }

@@ -262,8 +262,17 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     /// Goes on with compaction where it stands, as long as it pays. For the background thread.
     pub(crate) fn compact_to_target(&self) {
         for arena in 0..ARENAS {
-            let mut left = u64::MAX;
-            if self.lock(arena).wants_compaction::<S>() {
+            // The first pass may be the rest of one that stopped when it was no longer needed.
+            for _ in 0..2 {
+                let mut locked = self.lock(arena);
+                // What is freed from now on asks again: the pass may have gone past it.
+                locked.rearm::<S>();
+                let wants = locked.wants_compaction::<S>();
+                drop(locked);
+                if !wants {
+                    break;
+                }
+                let mut left = u64::MAX;
                 self.pass(
                     arena,
                     &mut left,
