@@ -199,6 +199,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         let space = self.core.parts(&locked, object);
         self.core.note_frontier(arena, &mut locked, object);
         self.core.after_free(&mut locked);
+        self.core.after_alloc(&mut locked);
         let held = Held {
             cell,
             arena,
