@@ -133,7 +133,9 @@ impl Object {
     pub(crate) fn to_bytes(self) -> [u8; OBJECT_LEN] {
         let mut bytes = [0; OBJECT_LEN];
         let mut out = Out(&mut bytes, 0);
-        self.id.0.map(|part| out.put(&part.to_le_bytes()));
+        for part in self.id.0 {
+            out.put(&part.to_le_bytes());
+        }
         let detached = if self.detached { DETACHED } else { 0 };
         for word in [self.pool | detached, self.chain, self.first, self.pages] {
             out.put(&word.to_le_bytes());
