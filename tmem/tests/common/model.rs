@@ -10,11 +10,11 @@ use compcache_tmem::{Config, DROPS_MAX, Error, Lifetime, ObjectId, PoolId, PoolO
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
-pub type Page = Box<[u8; 4096]>;
-pub type Tested<'s, F, W> = Tmem<&'s Failing<F>, Lz4, W, spin::Mutex<()>, 4096, 2>;
+pub(crate) type Page = Box<[u8; 4096]>;
+pub(crate) type Tested<'s, F, W> = Tmem<&'s Failing<F>, Lz4, W, spin::Mutex<()>, 4096, 2>;
 
 /// Pages of the cache: few, so that they run out.
-pub const PAGES: u64 = 60;
+pub(crate) const PAGES: u64 = 60;
 const INDICES: u32 = 12;
 const OBJECTS: u8 = 4;
 
@@ -30,7 +30,7 @@ const KINDS: [PoolOptions; 6] = [
 
 /// One operation: five bytes of input.
 #[derive(Clone, Copy, Debug)]
-pub struct Step(pub [u8; 5]);
+pub(crate) struct Step(pub(crate) [u8; 5]);
 
 type Key = (usize, u8, u32);
 
@@ -40,8 +40,8 @@ struct Pool {
     limit: u32,
 }
 
-pub struct Model<'s, F: PageSource, W> {
-    pub tmem: Tested<'s, F, W>,
+pub(crate) struct Model<'s, F: PageSource, W> {
+    pub(crate) tmem: Tested<'s, F, W>,
     pools: [Option<Pool>; KINDS.len()],
     gone: Vec<PoolId>,
     map: BTreeMap<Key, Page>,
@@ -82,7 +82,7 @@ fn is_ephemeral(slot: usize) -> bool {
 }
 
 impl<'s, F: PageSource, W: Deref<Target = [Shared<Lz4, 4096>]>> Model<'s, F, W> {
-    pub fn new(source: &'s Failing<F>, bank: W) -> Self {
+    pub(crate) fn new(source: &'s Failing<F>, bank: W) -> Self {
         let config = Config::new(PAGES, [3, 5]);
         Self {
             tmem: Tmem::new([source, source], Lz4, bank, config).unwrap(),
@@ -102,7 +102,7 @@ impl<'s, F: PageSource, W: Deref<Target = [Shared<Lz4, 4096>]>> Model<'s, F, W> 
         memory.cache + memory.index
     }
 
-    pub fn step(&mut self, Step([op, slot, obj, index, extra]): Step) {
+    pub(crate) fn step(&mut self, Step([op, slot, obj, index, extra]): Step) {
         self.steps += 1;
         let slot = usize::from(slot) % KINDS.len();
         let key = (slot, obj % OBJECTS, u32::from(index) % INDICES);
@@ -371,7 +371,7 @@ impl<'s, F: PageSource, W: Deref<Target = [Shared<Lz4, 4096>]>> Model<'s, F, W> 
         }
     }
 
-    pub fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         self.tmem.check().unwrap();
         let stats = self.tmem.stats();
         assert_eq!(stats.pages as usize, self.map.len());
@@ -396,7 +396,7 @@ impl<'s, F: PageSource, W: Deref<Target = [Shared<Lz4, 4096>]>> Model<'s, F, W> 
 
     /// Everything that is there reads as it was put; then nothing is there and nothing taken
     /// but two or three pages that remember generations.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.tmem.source().never_fail();
         self.tmem.set_mem_limit(0);
         self.short = false;
