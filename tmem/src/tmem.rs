@@ -16,6 +16,9 @@ const ROUNDS: u32 = 5;
 /// Pages that a put drops at most for want of memory; those of its pool's limit aside.
 pub const DROPS_MAX: u32 = 3 * Removed::MOST as u32 + 16 + 8;
 
+/// Chunks of the index, of 2 KiB, that a put moves at most in a round.
+const PACKED_CHUNKS: u64 = 32;
+
 /// What a put did for want of room.
 struct Retry {
     rounds: u32,
@@ -323,6 +326,10 @@ where
                 > 0
         });
         self.release(&removed);
+        if retry.rounds > 2 {
+            // What was dropped left gaps in the index, and the cache needs whole pages.
+            self.tables.slots.compact(PACKED_CHUNKS);
+        }
         let mut heads = self.heads.lock();
         if heads.limit_pages != 0 {
             // What the cache gave back the index may have.

@@ -8,7 +8,6 @@ use compcache::{Lz4, Shared};
 use compcache_tmem::{
     BuildError, Cleancache, Config, Error, Frontswap, Lifetime, PoolId, PoolOptions, Tmem,
 };
-use std::mem::MaybeUninit;
 
 const FILE: u64 = 1;
 
@@ -299,7 +298,13 @@ fn built_in_place_it_is_like_a_new_one() {
     type Small = Tmem<MmapSource<4096>, Lz4, Vec<Shared<Lz4, 4096>>>;
     let sources = || [0; 2].map(|_| MmapSource::new(1 << 22).unwrap());
     let mut place = Box::<Small>::new_uninit();
-    place.as_bytes_mut().fill(MaybeUninit::new(0xa5));
+    // SAFETY: bytes of a place that holds nothing.
+    unsafe {
+        place
+            .as_mut_ptr()
+            .cast::<u8>()
+            .write_bytes(0xa5, size_of::<Small>());
+    }
     let config = Config::new(50, [1, 2]);
     let tmem = Tmem::new_at(&mut place, sources(), Lz4, bank(1), config).unwrap();
     let new = Small::new(sources(), Lz4, bank(1), config).unwrap();

@@ -13,7 +13,8 @@ use compcache_tmem::{Config, Error, PoolId, PoolOptions, Tmem};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-type Tested = Tmem<&'static Limited<MmapSource<4096>>, Lz4, Vec<Shared<Lz4, 4096>>>;
+type Tested =
+    Tmem<&'static Limited<MmapSource<4096>>, Lz4, Vec<Shared<Lz4, 4096>>, parking_lot::RawMutex>;
 
 const KEYS: u64 = 24;
 const WRITERS: u64 = 3;
