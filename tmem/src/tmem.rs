@@ -17,7 +17,7 @@ const ROUNDS: u32 = 5;
 pub const DROPS_MAX: u32 = 3 * Removed::MOST as u32 + 16 + 8;
 
 /// Chunks of the index, of 2 KiB, that a put moves at most in a round.
-const PACKED_CHUNKS: u64 = 32;
+const PACKED_CHUNKS: u64 = 256;
 
 /// What a put did for want of room.
 struct Retry {
