@@ -2,8 +2,8 @@
 //!
 //! `pages work DEVICE FILE ROUNDS SEED`: stores the file's pages, overwrites as many pages as there are
 //! ROUNDS times at random with others of them, one in four with nothing (discard), and reads everything
-//! back. After each step it prints a line `NAME ms MS mismatches M available KIB`; between them it waits
-//! for what the device does by itself.
+//! back. After each step it prints a line `NAME us US mismatches M untouched KIB available KIB`; between them it
+//! waits for what the device does by itself. Both are MemAvailable: as it is, and with file pages dropped.
 //!
 //! `pages swap FILE MIB GROUP`: reads the file, locks what it has read in memory, goes into the memory
 //! group, fills that much memory with the file's pages, and reads it back in another order. Prints `swap ms MS mismatches M pswpin I pswpout O`.
@@ -84,11 +84,13 @@ fn field(path: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-fn available() -> u64 {
+fn available(drop_files: bool) -> u64 {
     // Files in memory are not what is measured. (3 would also ask zram's allocator to pack itself, and
-    // ours: what it comes to by itself is measured.) The CPU's list of free pages, which count as
+    // ours: that is measured when all the work is done.) The CPU's list of free pages, which count as
     // used, is made full.
-    let _ = std::fs::write("/proc/sys/vm/drop_caches", "1");
+    if drop_files {
+        let _ = std::fs::write("/proc/sys/vm/drop_caches", "1");
+    }
     drop(std::hint::black_box(vec![1u8; 8 << 20]));
     std::thread::sleep(Duration::from_millis(100));
     let _ = std::fs::read("/proc/sys/vm/stat_refresh");
@@ -153,10 +155,11 @@ fn work(device: &str, file: &str, rounds: usize, seed: u64) -> ExitCode {
         let mismatches = run();
         let time = began.elapsed();
         std::thread::sleep(Duration::from_millis(1500));
+        let untouched = available(false);
         println!(
-            "{name} us {} mismatches {mismatches} available {}",
+            "{name} us {} mismatches {mismatches} untouched {untouched} available {}",
             time.as_micros(),
-            available()
+            available(true)
         );
         failures += mismatches;
     };

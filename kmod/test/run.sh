@@ -138,7 +138,7 @@ kmemleak DEBUG_KMEMLEAK kmemleak=on
 preempt PREEMPT_DYNAMIC preempt=full
 shuffle SHUFFLE_PAGE_ALLOCATOR page_alloc.shuffle=1
 stall PREEMPT_RCU rcupdate.rcu_cpu_stall_timeout=6
-lockup SOFTLOCKUP_DETECTOR
+watchdog SOFTLOCKUP_DETECTOR
 hang DETECT_HUNG_TASK
 wx DEBUG_WX
 list BUG_ON_DATA_CORRUPTION
@@ -211,8 +211,8 @@ functional() {
         guest new new 300 run=swap,attributes,files,leaks
     fi
     if wants debug; then
-        debug old "$old" 320
-        debug new "$new" 340
+        debug old "$old" 420
+        debug new "$new" 450
     fi
     if wants zswap; then
         truncate -s 512M "$BUILD/test/swap.img"
