@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * Errors made on purpose, each of a kind that one of the kernel's checks is there for: a check that does not
- * report its error is not on, and what it says about the module proves nothing. Never stays loaded.
+ * report its error is not on, and what it says about the module proves nothing.
  */
 #include <linux/delay.h>
 #include <linux/err.h>
@@ -167,12 +167,16 @@ static int __init faults_init(void)
 		if (strcmp(faults[number].name, what))
 			continue;
 		faults[number].make();
-		/* Done, and nothing to stay for. */
-		return -ECANCELED;
+		return 0;
 	}
 	return -EINVAL;
 }
 module_init(faults_init);
+
+static void __exit faults_exit(void)
+{
+}
+module_exit(faults_exit);
 
 MODULE_LICENSE("Dual MIT/GPL");
 MODULE_DESCRIPTION("For tests: errors that the kernel's checks have to report");
