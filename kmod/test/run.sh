@@ -117,9 +117,10 @@ image() {
 # checks VERSION CONFIG: what this kernel has of checks, as words for its command line in `options`, and as
 # names for the guest in `names`, which is shown that each is on.
 checks() {
-    local name words
+    local name symbol words
     options=(panic_on_warn=1 no_hash_pointers) names=
     local lacks=()
+    [ -s "$2" ] || guest_fail "no configuration of $1"
     while read -r name symbol words; do
         if grep -q "^CONFIG_$symbol=y" "$2"; then
             names+=${names:+,}$name
@@ -161,7 +162,7 @@ debug() {
     checks "$2" "$(find "$BUILD/test/$1/kernel/files/boot" -name 'config-*')"
     guest_modules=("$BUILD/$2/compcache.ko" "$BUILD/$2/faults/faults.ko")
     guest_memory_mib=$3
-    guest "$1" "debug-$1" 300 run=debug "checks=$names" "${options[@]}"
+    guest "$1" "debug-$1" 400 run=debug "checks=$names" "${options[@]}"
 }
 
 # guest KERNEL NAME SECONDS WORD...: in a folder of its own, so that several may run at once.
@@ -210,10 +211,6 @@ functional() {
         guest_memory_mib=450
         guest new new 300 run=swap,attributes,files,leaks
     fi
-    if wants debug; then
-        debug old "$old" 420
-        debug new "$new" 450
-    fi
     if wants zswap; then
         truncate -s 512M "$BUILD/test/swap.img"
         guest_devices+=(-drive "file=$BUILD/test/swap.img,format=raw,if=virtio,cache=unsafe")
@@ -221,6 +218,11 @@ functional() {
         guest_modules=("$BUILD/$old/compcache.ko" zbud)
         guest old zswap 200 run=zswap
     fi
+}
+debugging() {
+    disks
+    debug old "$old" 420
+    debug new "$new" 450
 }
 # Time is counted in instructions, a nanosecond each: figures that a busy machine does not change.
 comparison() {
@@ -232,15 +234,17 @@ comparison() {
     guest old compare 500 run=compare "rounds=${ROUNDS:-3}"
 }
 
-# Two at once: one of them uses one CPU.
+# Two at once: for most of the time one of them uses one CPU.
 functional >"$BUILD/test/functional.out" 2>&1 &
 first=$!
 trap 'kill $first 2>/dev/null || true' EXIT
 status=0
+rm -f "$BUILD/test/compare.out" "$BUILD/test/debug.out"
 if wants compare; then (comparison) >"$BUILD/test/compare.out" 2>&1 || status=1; fi
+if wants debug; then (debugging) >"$BUILD/test/debug.out" 2>&1 || status=1; fi
 wait $first || status=1
 trap - EXIT
-grep -a '^guest: ' "$BUILD/test/functional.out" || true
+grep -ah '^guest: ' "$BUILD/test/functional.out" "$BUILD/test/debug.out" 2>/dev/null || true
 if [ $status != 0 ]; then
     grep -aE '^guest: FAILED' "$BUILD/test/compare.out" 2>/dev/null || true
     guest_fail "see $BUILD/test/*.out"
