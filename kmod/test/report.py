@@ -40,22 +40,22 @@ def main():
             failed.append(f"{what}: {ratio:.3f}, expected at most {bar}")
 
     for group in groups:
-        def memory(device, step, fixed="kib", kind="available"):
-            values = zip(found[device, group]["fixed"][fixed], found[device, group]["begin"][kind],
-                         found[device, group][step][kind])
+        def memory(device, step):
+            values = zip(found[device, group]["fixed"]["kib"], found[device, group]["begin"]["available"],
+                         found[device, group][step]["available"])
             return statistics.median(fixed + begin - now for fixed, begin, now in values)
 
-        for step, bar in (("fill", "memory"), ("churn", "memory after churn")):
-            row(f"{group}: memory, {step}", memory("compcache", step), memory("zram", step), "KiB", BARS[bar])
-            row(f"{group}: memory, {step}, files kept", *(memory(device, step, "untouched", "untouched")
-                                                         for device in ("compcache", "zram")), "KiB", BARS[bar])
-        for step, what in (("shrunk", "shrinkers called"), ("packed", "packed by order")):
-            row(f"{group}: memory, then {what}", *(median(device, group, step, "kib") for device in ("compcache", "zram")),
-                "KiB", BARS["memory"])
-            row(f"{group}: mm_stat, then {what}", *(median(device, group, step, "used") / 1024
-                                                   for device in ("compcache", "zram")), "KiB")
+        for step, what, bar in (("fill", "fill", "memory"), ("churn", "churn", "memory after churn"),
+                                ("dropped", "churn, file pages dropped", "memory after churn")):
+            row(f"{group}: memory, {what}", memory("compcache", step), memory("zram", step), "KiB", BARS[bar])
+        for step, what in (("shrunk", "churn, shrinkers called"), ("packed", "churn, packed by order")):
+            row(f"{group}: memory, {what}", *(median(device, group, step, "kib") for device in ("compcache", "zram")),
+                "KiB", BARS["memory after churn"])
         row(f"{group}: mm_stat, at the end", median("compcache", group, "mm_stat", "used") / 1024,
             median("zram", group, "mm_stat", "used") / 1024, "KiB")
+        for step, what in (("shrunk", "shrinkers called"), ("packed", "packed by order")):
+            row(f"{group}: mm_stat, {what}", *(median(device, group, step, "used") / 1024
+                                               for device in ("compcache", "zram")), "KiB")
         total = {}
         for step in ("fill", "read", "churn", "read_again"):
             ours, theirs = (median(device, group, step, "us") for device in ("compcache", "zram"))
