@@ -122,22 +122,29 @@ static ssize_t mem_used_max_store(struct device *dev, struct device_attribute *a
 	return len;
 }
 
-static ssize_t compact_store(struct device *dev, struct device_attribute *attr, const char *buf,
-			     size_t len)
+/* A walk over all that a device stores, as long as it takes: others get the CPU between its steps. For
+ * `compact`, and whatever attribute has to look at every page. */
+static int walk_cache(struct compcache *device, u64 (*walk)(void *cache))
 {
-	struct compcache *device = of_dev(dev);
-	ssize_t result = len;
+	int err = -EINVAL;
 
 	down_read(&device->lock);
 	if (device->cache) {
 		compcache_shim_begin_walk(false);
-		compcache_disk_compact(device->cache);
+		walk(device->cache);
 		compcache_shim_end_walk();
-	} else {
-		result = -EINVAL;
+		err = 0;
 	}
 	up_read(&device->lock);
-	return result;
+	return err;
+}
+
+static ssize_t compact_store(struct device *dev, struct device_attribute *attr, const char *buf,
+			     size_t len)
+{
+	int err = walk_cache(of_dev(dev), compcache_disk_compact);
+
+	return err ? err : len;
 }
 
 static ssize_t comp_algorithm_show(struct device *dev, struct device_attribute *attr, char *buf)
