@@ -21,6 +21,27 @@ pub struct TiersResult {
     pub long: Option<LongResult>,
 }
 
+impl TiersResult {
+    /// Pages that came back different, in all parts and stores.
+    pub fn mismatches(&self) -> u64 {
+        let copies = self.copies.iter();
+        let back = self.writeback.iter();
+        let long = self.long.iter().flat_map(|long| &long.stores);
+        self.cold80.mismatches
+            + self.cold95.mismatches
+            + copies
+                .map(|copies| copies.mismatches + copies.unrelated.mismatches)
+                .sum::<u64>()
+            + back.map(|back| back.mismatches).sum::<u64>()
+            + long.map(|store| store.mismatches).sum::<u64>()
+    }
+
+    /// The settings by name.
+    pub fn settings(&self) -> [(&'static str, &TierSetting); 2] {
+        [("cold80", &self.cold80), ("cold95", &self.cold95)]
+    }
+}
+
 /// The pattern with one share of cold pages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TierSetting {
