@@ -53,13 +53,13 @@ pub struct TierSetting {
     pub zstd1_effective_ratio: f64,
     /// Median get of the hot set.
     pub hot_get_p50_vs_lz4: Option<f64>,
-    /// Mean get of the whole pattern: of seven parts of it, the ratio in the middle.
+    /// Mean get of the whole pattern: of 25 parts of it, the ratio in the middle.
     pub mean_get_vs_lz4: Option<f64>,
-    /// Mean put of the whole pattern after the fill: of seven parts of it, the ratio in the middle.
+    /// Mean put of the whole pattern after the fill: of 25 parts of it, the ratio in the middle.
     pub put_vs_lz4: Option<f64>,
     /// Pages that came back different, in all stores. Anything but 0 is a bug.
     pub mismatches: u64,
-    /// Mean put of the fill: of seven parts of it, the ratio in the middle.
+    /// Mean put of the fill: of 25 parts of it, the ratio in the middle.
     pub fill_put_vs_lz4: Option<f64>,
     /// `effective_ratio` divided by `lz4_effective_ratio`.
     pub effective_ratio_vs_lz4: Option<f64>,

@@ -18,7 +18,7 @@ const AIMS: [(&str, f64); 2] = [("cold80", 1.45), ("cold95", 1.6)];
 const TOP: i32 = 116;
 const ROW: i32 = 34;
 const NAMES: i32 = 116;
-/// Space at the right of a panel for the value of its longest bar.
+/// Space at the right of a panel for the bars' values.
 const VALUES: i32 = 120;
 
 /// A panel for each setting, a bar for each store.
@@ -57,7 +57,13 @@ pub(super) fn ratios(result: &TiersResult) -> Result<String, String> {
                 );
                 let top = TOP + ROW * nth as i32;
                 let end = scale.pixel(store.effective_ratio).max(left + 1);
-                bar(area, (left, end), top, &label, store.name == TIERED)?;
+                bar(area, (left, end), top, store.name == TIERED)?;
+                let (ours, at) = (
+                    store.name == TIERED,
+                    (left + width - VALUES + 16, top + ROW / 2),
+                );
+                let ink = if ours { OURS } else { INK };
+                text(area, at, Anchor::Left, 13, ink, ours, &label)?;
             }
             let x = scale.pixel(aim * setting.lz4_effective_ratio);
             line(area, &[(x, TOP - 4), (x, bottom + 4)], SECOND, 2)?;
@@ -92,17 +98,9 @@ fn axis(area: &Area<'_>, scale: &Scale, bottom: i32) -> Result<(), String> {
     Ok(())
 }
 
-fn bar(
-    area: &Area<'_>,
-    (left, end): (i32, i32),
-    top: i32,
-    label: &str,
-    ours: bool,
-) -> Result<(), String> {
-    let (fill, ink) = if ours { (OURS, OURS) } else { (OTHERS, INK) };
-    filled(area, (left, top + 8), (end, top + ROW - 8), fill)?;
-    let at = (end + 8, top + ROW / 2);
-    text(area, at, Anchor::Left, 13, ink, ours, label)
+fn bar(area: &Area<'_>, (left, end): (i32, i32), top: i32, ours: bool) -> Result<(), String> {
+    let fill = if ours { OURS } else { OTHERS };
+    filled(area, (left, top + 8), (end, top + ROW - 8), fill)
 }
 
 /// Rows for the plot of times: of each setting and operation, all stores.
