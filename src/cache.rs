@@ -1,10 +1,11 @@
 //! [`Cache`]: pages in, pages out.
 
 use crate::checksum::{CHECKSUM_LEN, checksum};
-use crate::content::{Stored, value_to_word, word_to_value};
+use crate::content::{Life, Link, Stored, value_to_word, word_to_value};
 use crate::counters::{Counters, IoStat, Memory, MmStat, SIZE_CLASSES, count, size_class, uncount};
 use crate::error::{BuildError, Error};
 use crate::workspace::{Shared, Workspace, borrow};
+use crate::tiers::{Layout, TierCounters, UNIT_LEN_MAX, UNIT_PAGES_MAX};
 use alloc_xv::{Compacted, PageSource, Slot, SlotState, Slots};
 use compress::{Codec, CodecId, Raw, decompress_fragments, fill, same_filled};
 use core::ops::Deref;
@@ -24,7 +25,13 @@ pub struct Config {
     pub checksum: bool,
     /// The most memory to take, in bytes, tables included; 0 for no limit.
     pub mem_limit: u64,
+    /// Bytes of a unit, neighbouring pages that may be compressed as one piece when they are cold: a
+    /// power of two up to [`UNIT_LEN_MAX`](crate::UNIT_LEN_MAX); a page or less: none are.
+    pub unit: usize,
 }
+
+/// Bytes of a unit unless it is said otherwise.
+const UNIT: usize = 32 * 1024;
 
 impl Config {
     /// A device of `pages` pages, with checksums and without a limit.
@@ -33,6 +40,7 @@ impl Config {
             pages,
             checksum: true,
             mem_limit: 0,
+            unit: UNIT,
         }
     }
 }
@@ -43,7 +51,7 @@ pub(crate) const COUNTERS: usize = 8;
 
 /// A page that came out longer than all but 1/64 of its size is stored raw: what it would save
 /// is not worth decompressing it.
-const HUGE_SHARE: usize = 64;
+pub(crate) const HUGE_SHARE: usize = 64;
 
 /// A compressed-page cache over `S`, with codec `C` and workspaces `W`.
 ///
@@ -70,6 +78,8 @@ where
     pub(crate) bank: W,
     pub(crate) config: Config,
     pub(crate) counters: [CachePadded<Counters>; COUNTERS],
+    pub(crate) layout: Layout,
+    pub(crate) tiers: CachePadded<TierCounters>,
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -93,6 +103,8 @@ where
             bank,
             config,
             counters: [const { CachePadded::new(Counters::new()) }; COUNTERS],
+            layout: Self::layout(config),
+            tiers: CachePadded::new(TierCounters::new()),
         };
         cache.set_mem_limit(config.mem_limit);
         Ok(cache)
@@ -111,7 +123,19 @@ where
         if bank.is_empty() {
             return Err(BuildError::NoWorkspace);
         }
+        if config.unit > UNIT_LEN_MAX || config.unit > PAGE && !config.unit.is_power_of_two() {
+            return Err(BuildError::BadUnit {
+                unit: config.unit,
+                max: UNIT_LEN_MAX,
+            });
+        }
         Ok(())
+    }
+
+    /// Which slots are what.
+    pub(crate) fn layout(config: Config) -> Layout {
+        let unit = config.unit.min(PAGE * UNIT_PAGES_MAX);
+        Layout::new(config.pages, PAGE, unit, Slots::<S, L, ARENAS>::keys())
     }
 
     /// Pages of the device.
@@ -157,21 +181,42 @@ where
 
     fn put_word(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
         let old = match word_to_value(word) {
-            Some(value) => self.slots.set_value(index, value)?,
+            Some(value) => match self.slots.set_value_unless(index, value, is_link)? {
+                old if is_link(old) => return self.put_word_over(index, value, counters),
+                old => old,
+            },
             None => {
                 let bytes = word.to_le_bytes();
                 let checked = self.config.checksum;
                 let sum = checksum_if(checked, index, &bytes);
                 let sum = sum.as_ref().map_or(&[][..], |sum| sum);
                 let tag = Stored::Word { checked }.tag();
-                let old = self.slots.store(index, tag, &[&bytes, sum])?;
+                let size = bytes.len() + sum.len();
+                self.slots.store_with(index, tag, size, |old, filling| {
+                    self.forget(index, counters, old);
+                    filling.write(&bytes);
+                    filling.write(sum);
+                })?;
                 count(&counters.word_objects);
-                old
+                SlotState::Empty
             }
         };
         count(&counters.writes);
         count(&counters.same_pages);
-        forget::<PAGE>(counters, old);
+        self.forget(index, counters, old);
+        Ok(())
+    }
+
+    /// Puts a value over what a slot shares with others: while it is held, so that what it lets go of
+    /// is this page's.
+    #[cold]
+    fn put_word_over(&self, index: u64, value: u64, counters: &Counters) -> Result<(), Error> {
+        let mut slot = self.slots.lock(index)?;
+        let old = slot.state();
+        slot.set_value(value)?;
+        self.forget(index, counters, old);
+        count(&counters.writes);
+        count(&counters.same_pages);
         Ok(())
     }
 
@@ -192,7 +237,7 @@ where
             // these go to memory that is in no cache.
             count(&counters.writes);
             remember::<PAGE>(counters, tag, stored.len());
-            forget::<PAGE>(counters, old);
+            self.forget(index, counters, old);
             filling.write(stored);
             filling.write(sum);
         })?;
@@ -243,7 +288,7 @@ where
     ) -> Result<bool, Error> {
         let counters = self.begin(index)?;
         count(&counters.reads);
-        let Some(slot) = self.slots.get(index)? else {
+        let Some(mut slot) = self.slots.get(index)? else {
             page.fill(0);
             return Ok(false);
         };
@@ -254,9 +299,14 @@ where
             &slot,
             page,
         );
+        match slot.state() {
+            SlotState::Object { tag, .. } if Life::of_tag(tag).age() == 0 => {}
+            _ if result.is_err() => {}
+            _ => self.touch(&mut slot, workspace, index, page, counters),
+        }
         drop(slot);
-        result.inspect_err(|_| {
-            count(&counters.failed_reads);
+        result.inspect_err(|error| {
+            counters.failed_read(*error);
             page.fill(0);
         })?;
         Ok(true)
@@ -274,8 +324,13 @@ where
         let corrupt = Error::Corrupt { index };
         match slot.state() {
             SlotState::Empty => page.fill(0),
-            SlotState::Value(value) => fill(page, value_to_word(value)),
+            SlotState::Value(value) => match Link::of(value) {
+                None => fill(page, value_to_word(value)),
+                Some(link) => self.decode_link(codec, stream, index, link, page)?,
+            },
             SlotState::Object { size, tag } => match Stored::from_tag(tag).ok_or(corrupt)? {
+                // Patches are shared objects.
+                Stored::Patch { .. } => return Err(corrupt),
                 Stored::Word { checked } => {
                     let mut room = [0; WORD_LEN + CHECKSUM_LEN];
                     slot.fragments().copy_to(0, &mut room);
@@ -295,29 +350,43 @@ where
         Ok(())
     }
 
-    fn decode_stream(
+    /// Decodes a stream in one piece, whichever of the codecs made it.
+    pub(crate) fn decode_stream(
         &self,
         codec: &mut C::Workspace,
         id: CodecId,
         bytes: &[u8],
-        page: &mut [u8; PAGE],
+        page: &mut [u8],
     ) -> Option<()> {
         if id == CodecId::Raw {
             return decompress_fragments(&Raw, &mut (), &[bytes], &mut [], page).ok();
         }
-        if id != self.codec.id() {
-            return None;
+        if id == self.codec.id() {
+            return decompress_fragments(&self.codec, codec, &[bytes], &mut [], page).ok();
         }
-        decompress_fragments(&self.codec, codec, &[bytes], &mut [], page).ok()
+        self.codec.decompress_id(id, codec, bytes, page).ok()
     }
 
     /// Forgets a page; true if one was stored.
     pub fn discard(&self, index: u64) -> Result<bool, Error> {
         let counters = self.begin(index)?;
         count(&counters.notify_free);
-        let old = self.slots.clear(index)?;
-        forget::<PAGE>(counters, old);
-        Ok(old != SlotState::Empty)
+        Ok(self.empty(index, counters)? != SlotState::Empty)
+    }
+
+    /// Empties a slot; what it held.
+    fn empty(&self, index: u64, counters: &Counters) -> Result<SlotState, Error> {
+        let old = self.slots.clear_unless(index, is_link)?;
+        if !is_link(old) {
+            self.forget(index, counters, old);
+            return Ok(old);
+        }
+        // While it is held, so that what it lets go of is this page's.
+        let mut slot = self.slots.lock(index)?;
+        let old = slot.state();
+        slot.clear();
+        self.forget(index, counters, old);
+        Ok(old)
     }
 
     /// Whether a page is stored.
@@ -329,8 +398,9 @@ where
     /// Forgets every page and clears the statistics. Takes time in proportion to the device.
     pub fn reset(&self) {
         for index in 0..self.config.pages {
-            if let (Ok(old), Ok(counters)) = (self.slots.clear(index), self.begin(index)) {
-                forget::<PAGE>(counters, old);
+            if let Ok(counters) = self.begin(index) {
+                // An index of the device can always be emptied.
+                let _ = self.empty(index, counters);
             }
         }
         for counters in &self.counters {
@@ -346,6 +416,7 @@ where
                 counter.store(0, Relaxed);
             }
         }
+        self.tiers.reset();
         self.slots.reset_pages_max();
     }
 
@@ -396,13 +467,15 @@ where
         let words = self
             .sum(|counters| &counters.word_objects)
             .min(stats.objects);
-        let coded = stats.objects - words;
+        let coded = (stats.objects - words)
+            .saturating_sub(self.tiers.objects())
+            .saturating_add(self.tiers.linked_pages());
         let sums = if self.config.checksum {
             stats.objects * CHECKSUM_LEN as u64
         } else {
             0
         };
-        let stored_words = words * WORD_LEN as u64;
+        let stored_words = words * WORD_LEN as u64 + self.tiers.head_bytes();
         let limit = self.slots.limit_pages();
         MmStat {
             orig_data_size: (coded + same_pages) * PAGE as u64,
@@ -451,9 +524,38 @@ where
         }
     }
 
-    /// Checks every invariant of the allocator, for tests; no other thread may use the cache.
+    /// Takes what a slot held before off the counters, and lets go of what it shared. If that was
+    /// something, the slot is held.
+    pub(crate) fn forget(&self, index: u64, counters: &Counters, old: SlotState) {
+    match old {
+        SlotState::Empty => {}
+        SlotState::Value(value) => match Link::of(value) {
+            None => uncount(&counters.same_pages),
+            Some(link) => self.release(index, link),
+        },
+        SlotState::Object { size, tag } => match Stored::from_tag(tag) {
+            Some(Stored::Word { .. }) => {
+                uncount(&counters.same_pages);
+                uncount(&counters.word_objects);
+            }
+            Some(Stored::Page { codec, checked }) => {
+                let sum = if checked { CHECKSUM_LEN } else { 0 };
+                uncount(&counters.sizes[size_class::<PAGE>(size.saturating_sub(sum))]);
+                if codec == CodecId::Raw {
+                    uncount(&counters.huge_pages);
+                }
+            }
+            Some(Stored::Patch { .. }) | None => {}
+        },
+    }
+}
+
+
+    /// Checks every invariant of the allocator, and that links and what they stand for agree. For
+    /// tests: it takes long, and no other thread may use the cache.
     pub fn check(&self) -> Result<(), &'static str> {
-        self.slots.check()
+        self.slots.check()?;
+        self.check_tiers()
     }
 
     /// All arenas' counters of a kind. A page can be taken off its counter by who overwrites it
@@ -488,6 +590,11 @@ where
     }
 }
 
+/// Whether a slot holds a link.
+pub(crate) fn is_link(state: SlotState) -> bool {
+    matches!(state, SlotState::Value(value) if Link::of(value).is_some())
+}
+
 /// A write that failed is a write too.
 fn count_failed_write(counters: &Counters) {
     count(&counters.writes);
@@ -503,29 +610,7 @@ pub(crate) fn remember<const PAGE: usize>(counters: &Counters, tag: u16, size: u
     }
 }
 
-/// Takes what a slot held before off the counters.
-pub(crate) fn forget<const PAGE: usize>(counters: &Counters, old: SlotState) {
-    match old {
-        SlotState::Empty => {}
-        SlotState::Value(_) => uncount(&counters.same_pages),
-        SlotState::Object { size, tag } => match Stored::from_tag(tag) {
-            Some(Stored::Word { .. }) => {
-                uncount(&counters.same_pages);
-                uncount(&counters.word_objects);
-            }
-            Some(Stored::Page { codec, checked }) => {
-                let sum = if checked { CHECKSUM_LEN } else { 0 };
-                uncount(&counters.sizes[size_class::<PAGE>(size.saturating_sub(sum))]);
-                if codec == CodecId::Raw {
-                    uncount(&counters.huge_pages);
-                }
-            }
-            None => {}
-        },
-    }
-}
-
-fn is_huge(tag: u16) -> bool {
+pub(crate) fn is_huge(tag: u16) -> bool {
     matches!(
         Stored::from_tag(tag),
         Some(Stored::Page {
@@ -541,7 +626,7 @@ pub(crate) fn checksum_if(wanted: bool, index: u64, stored: &[u8]) -> Option<[u8
 }
 
 /// An object's bytes in one piece: where they lie, or put together in `scratch`.
-fn whole<'b, S: PageSource, L: RawMutex, const ARENAS: usize>(
+pub(crate) fn whole<'b, S: PageSource, L: RawMutex, const ARENAS: usize>(
     slot: &'b Slot<'_, S, L, ARENAS>,
     scratch: &'b mut [u8],
 ) -> Option<&'b [u8]> {
@@ -555,7 +640,7 @@ fn whole<'b, S: PageSource, L: RawMutex, const ARENAS: usize>(
 }
 
 /// Checks the checksum behind an object's bytes and cuts it off.
-fn verify(index: u64, bytes: &[u8], checked: bool) -> Option<&[u8]> {
+pub(crate) fn verify(index: u64, bytes: &[u8], checked: bool) -> Option<&[u8]> {
     if !checked {
         return Some(bytes);
     }

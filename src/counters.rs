@@ -1,5 +1,6 @@
 //! Statistics, under zram's names.
 
+use crate::error::Error;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -39,6 +40,22 @@ impl Counters {
             invalid_io: AtomicU64::new(0),
             notify_free: AtomicU64::new(0),
             sizes: [const { AtomicU64::new(0) }; SIZE_CLASSES],
+        }
+    }
+}
+
+impl Counters {
+    /// Counts a read that failed. What is only somewhere else has not failed.
+    pub(crate) fn failed_read(&self, error: Error) {
+        if !matches!(error, Error::WrittenBack(_)) {
+            count(&self.failed_reads);
+        }
+    }
+
+    /// The same for a write.
+    pub(crate) fn failed_write(&self, error: Error) {
+        if !matches!(error, Error::WrittenBack(_)) {
+            count(&self.failed_writes);
         }
     }
 }

@@ -33,6 +33,29 @@ pub enum Error {
         /// Index of the page.
         index: u64,
     },
+    /// The page is in the backing store: read the record and give it to
+    /// [`get_record`](crate::Cache::get_record).
+    WrittenBack(WrittenBack),
+    /// Another thread works on the pages' forms at this moment; there is one at a time.
+    Busy,
+    /// The codec has no denser one of this number.
+    NoSuchRung {
+        /// The rung asked for.
+        rung: usize,
+        /// Rungs there are.
+        rungs: usize,
+    },
+}
+
+/// Where a page is that was written back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenBack {
+    /// The slot whose bytes the record has: the page's, or that of the cluster it is in.
+    pub key: u64,
+    /// What the backing store gave for the record; 56 bits.
+    pub token: u64,
+    /// Pages of the cluster, a bit each.
+    pub(crate) members: u16,
 }
 
 impl fmt::Display for Error {
@@ -54,6 +77,15 @@ impl fmt::Display for Error {
             Self::NoSpace(error) => write!(f, "no memory for the page: {error}"),
             Self::Compress(error) => write!(f, "page not compressed: {error}"),
             Self::Corrupt { index } => write!(f, "the stored bytes of page {index} are damaged"),
+            Self::WrittenBack(at) => write!(
+                f,
+                "the page is in the backing store, in the record {:#x} of slot {}",
+                at.token, at.key
+            ),
+            Self::Busy => f.write_str("another thread works on the pages' forms; try again"),
+            Self::NoSuchRung { rung, rungs } => {
+                write!(f, "no denser codec {rung}; there are {rungs}")
+            }
         }
     }
 }
@@ -93,6 +125,13 @@ pub enum BuildError {
     },
     /// No workspace was given, so nothing could ever be compressed.
     NoWorkspace,
+    /// Units that are too long or no power of two.
+    BadUnit {
+        /// Bytes asked for.
+        unit: usize,
+        /// The most there can be.
+        max: usize,
+    },
     /// A codec could not make its workspace.
     Workspace(WorkspaceError),
     /// The system refused the address space for the pages.
@@ -107,6 +146,9 @@ impl fmt::Display for BuildError {
                 write!(f, "device of {pages} pages; expected 1 to {max}")
             }
             Self::NoWorkspace => f.write_str("no workspace given; at least one is needed"),
+            Self::BadUnit { unit, max } => {
+                write!(f, "units of {unit} bytes; expected a power of two up to {max}")
+            }
             Self::Workspace(error) => write!(f, "no workspace for the codec: {error}"),
             #[cfg(feature = "std")]
             Self::Source(error) => write!(f, "no memory for the cache: {error}"),

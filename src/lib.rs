@@ -56,6 +56,7 @@ mod place;
 mod sectors;
 #[cfg(feature = "std")]
 mod std_cache;
+mod tiers;
 mod workspace;
 
 #[cfg(feature = "std")]
@@ -66,8 +67,9 @@ pub use cache::{Cache, Config};
 pub use compress::Zstd;
 pub use compress::{AnyCodec, Codec, Lz4, Lz4Workspace, Raw};
 pub use counters::{IoStat, Memory, MmStat, SIZE_CLASSES};
-pub use error::{BuildError, Error};
+pub use error::{BuildError, Error, WrittenBack};
 pub use sectors::SECTOR_SIZE;
 #[cfg(feature = "std")]
 pub use std_cache::StdCache;
+pub use tiers::{Policy, Recompress, Stand, Tick, TierStat, UNIT_LEN_MAX, What, Work, Worker};
 pub use workspace::{Shared, Workspace};

@@ -4,6 +4,7 @@
 use crate::cache::{COUNTERS, Cache, Config};
 use crate::counters::Counters;
 use crate::error::BuildError;
+use crate::tiers::TierCounters;
 use crate::workspace::Shared;
 use alloc_xv::{PageSource, Slots};
 use compress::Codec;
@@ -39,6 +40,8 @@ where
             (&raw mut (*cache).config).write(config);
             (&raw mut (*cache).counters)
                 .write([const { CachePadded::new(Counters::new()) }; COUNTERS]);
+            (&raw mut (*cache).layout).write(Self::layout(config));
+            (&raw mut (*cache).tiers).write(CachePadded::new(TierCounters::new()));
             place.assume_init_mut()
         };
         cache.set_mem_limit(config.mem_limit);

@@ -1,6 +1,6 @@
 //! Parts of a page, in sectors of 512 bytes, as a block device needs them.
 
-use crate::cache::{Cache, checksum_if, forget, remember};
+use crate::cache::{Cache, checksum_if, remember};
 use crate::content::{Stored, word_to_value};
 use crate::counters::{Counters, count};
 use crate::error::Error;
@@ -28,7 +28,7 @@ where
         // Before the slot: see `borrow`.
         let mut workspace = borrow::<C, W, PAGE>(self.bank());
         let workspace = &mut *workspace;
-        let Some(slot) = self.slots.get(index)? else {
+        let Some(mut slot) = self.slots.get(index)? else {
             out.fill(0);
             return Ok(());
         };
@@ -40,7 +40,8 @@ where
             &slot,
             page,
         )
-        .inspect_err(|_| count(&counters.failed_reads))?;
+        .inspect_err(|error| counters.failed_read(*error))?;
+        self.touch_age(&mut slot);
         drop(slot);
         if let Some(part) = page.get(offset..offset + out.len()) {
             out.copy_from_slice(part);
@@ -61,7 +62,7 @@ where
         }
         count(&counters.writes);
         self.modify(index, offset, bytes, counters)
-            .inspect_err(|_| count(&counters.failed_writes))
+            .inspect_err(|error| counters.failed_write(*error))
     }
 
     /// Reads, changes and stores a page while its slot is held.
@@ -97,7 +98,7 @@ where
                 remember::<PAGE>(counters, tag, stored.len());
             }
         }
-        forget::<PAGE>(counters, old);
+        self.forget(index, counters, old);
         Ok(())
     }
 

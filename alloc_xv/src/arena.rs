@@ -83,6 +83,22 @@ impl Arena {
         Some(frames.entry(spot))
     }
 
+    /// The entry of a slot whose leaf exists.
+    #[inline]
+    pub(crate) fn entry_of_leaf<'s, S: PageSource>(
+        &self,
+        frames: Frames<'s, S>,
+        index: u32,
+    ) -> Option<&'s AtomicU64> {
+        Some(frames.entry(self.entries.spot_of_leaf(frames, index)?))
+    }
+
+    /// Whether the leaf of slot `index` exists.
+    pub(crate) fn has_leaf<S: PageSource>(&self, frames: Frames<'_, S>, index: u32) -> bool {
+        let leaf = index / EntryTable::leaf_len::<S>();
+        self.entries.leaf_frame(frames, leaf).is_some()
+    }
+
     /// Allocates the block of an object for the entry `index`, frees the one it had, and makes
     /// the entry say so, locked. The caller holds the entry or has just found it unlocked.
     /// On failure nothing has changed.

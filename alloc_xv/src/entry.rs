@@ -15,7 +15,8 @@
 //! # Protocol
 //!
 //! 1. Every word is changed under the lock of the entry's arena, with one exception: who holds
-//!    `L` clears it with a plain `Release` store, without the arena's lock.
+//!    `L` clears it with a plain `Release` store, without the arena's lock; with the same store it
+//!    may change the tag of an object, or a value for another.
 //! 2. `L` is set under the arena's lock, if it was clear (`Acquire`). Who finds it set lets go of
 //!    the arena's lock before waiting, so holder and waiter cannot block each other.
 //! 3. The mover works under the arena's lock and leaves locked objects where they are.

@@ -77,6 +77,17 @@ pub enum SlotState {
     },
 }
 
+/// What becomes of a slot that [`Slots::visit_leaf`] shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Nothing.
+    Keep,
+    /// An object gets this tag. Over [`TAG_MAX`], or on a value: nothing.
+    Tag(u16),
+    /// A value becomes this one. Over [`VALUE_MAX`], or on an object: nothing.
+    Value(u64),
+}
+
 impl SlotState {
     fn of(word: Word) -> Self {
         match word.meaning() {
@@ -229,6 +240,17 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     /// Puts a value into a slot. What the slot held before is returned. On failure slot and pool
     /// are as they were.
     pub fn set_value(&self, key: u64, value: u64) -> Result<SlotState, AllocError> {
+        self.set_value_unless(key, value, |_| false)
+    }
+
+    /// [`set_value`](Self::set_value), which leaves the slot as it is if `keep` says so of what it
+    /// holds. What it held, or holds, is returned. `keep` must be quick and not touch the pool.
+    pub fn set_value_unless(
+        &self,
+        key: u64,
+        value: u64,
+        keep: impl FnOnce(SlotState) -> bool,
+    ) -> Result<SlotState, AllocError> {
         let (arena, index) = Self::place(key)?;
         let word = Word::value(value).ok_or(AllocError::BadTag {
             value,
@@ -236,6 +258,11 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         })?;
         let (mut locked, (cell, old)) = self.claim(arena, index)?;
         let frames = self.core.frames();
+        if keep(SlotState::of(old)) {
+            entry::set_unlocked(cell, old);
+            locked.trim_leaf(frames, index);
+            return Ok(SlotState::of(old));
+        }
         if old.meaning() == Meaning::Nothing {
             locked.add_live(frames, index);
         }
@@ -247,6 +274,16 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
 
     /// Empties a slot and returns what it held.
     pub fn clear(&self, key: u64) -> Result<SlotState, AllocError> {
+        self.clear_unless(key, |_| false)
+    }
+
+    /// [`clear`](Self::clear), which leaves the slot as it is if `keep` says so of what it holds.
+    /// What it held, or holds, is returned. `keep` must be quick and not touch the pool.
+    pub fn clear_unless(
+        &self,
+        key: u64,
+        keep: impl FnOnce(SlotState) -> bool,
+    ) -> Result<SlotState, AllocError> {
         let (arena, index) = Self::place(key)?;
         let (mut locked, found) = self.core.enter(arena, |locked, frames| {
             let Some(cell) = locked.entry(frames, index) else {
@@ -258,7 +295,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         let Some((cell, old)) = found else {
             return Ok(SlotState::Empty);
         };
-        if old.meaning() != Meaning::Nothing {
+        if old.meaning() != Meaning::Nothing && !keep(SlotState::of(old)) {
             let frames = self.core.frames();
             locked.free_block(frames, old);
             entry::set_unlocked(cell, Word::NOTHING);
@@ -342,6 +379,48 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
             (!word.is_locked()).then(|| SlotState::of(word))
         });
         Ok(state)
+    }
+
+    /// Shows the slots in use of one leaf of the entry table, from `key` on and up to `end`, to
+    /// `see`, which may change tags and values in passing. Returns the key to go on with: where the next
+    /// leaf begins, or `end`. Slots that somebody holds are left out.
+    ///
+    /// The arena is locked meanwhile: `see` must be quick and must not touch the pool.
+    ///
+    /// # Time complexity
+    ///
+    /// Constant if there is no such leaf, else linear in its entries: 512 with pages of 4 KiB.
+    pub fn visit_leaf(
+        &self,
+        key: u64,
+        end: u64,
+        mut see: impl FnMut(u64, SlotState) -> Touch,
+    ) -> Result<u64, AllocError> {
+        let leaf_len = u64::from(EntryTable::leaf_len::<S>());
+        let (arena, first) = Self::place(key)?;
+        let len = (leaf_len - u64::from(first) % leaf_len).min(end.saturating_sub(key));
+        let locked = self.core.lock(arena);
+        let frames = self.core.frames();
+        if locked.has_leaf(frames, first) {
+            for within in 0..len {
+                let Some(cell) = locked.entry_of_leaf(frames, first + within as u32) else {
+                    break;
+                };
+                let word = entry::read(cell);
+                if word.is_locked() || word.meaning() == Meaning::Nothing {
+                    continue;
+                }
+                let new = match (see(key + within, SlotState::of(word)), word.meaning()) {
+                    (Touch::Tag(tag), Meaning::Object(object)) if tag <= TAG_MAX => {
+                        Word::object(Object { tag, ..object })
+                    }
+                    (Touch::Value(value), Meaning::Value(_)) => Word::value(value).unwrap_or(word),
+                    _ => continue,
+                };
+                entry::set_unlocked(cell, new);
+            }
+        }
+        Ok(key + len)
     }
 
     /// Packs all arenas, or moves at most `objects`. Other threads go on meanwhile.
@@ -561,13 +640,32 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         Ok(())
     }
 
-    /// Puts a value into the slot.
+    /// Changes the tag of the object. Takes no lock. An error, and nothing done, if the slot holds
+    /// no object.
+    #[inline]
+    pub fn set_tag(&mut self, tag: u16) -> Result<(), AllocError> {
+        match self.held.word.meaning() {
+            Meaning::Object(object) if tag <= TAG_MAX => {
+                self.held.word = Word::object(Object { tag, ..object });
+                Ok(())
+            }
+            _ => Err(AllocError::BadTag {
+                value: u64::from(tag),
+                max: u64::from(TAG_MAX),
+            }),
+        }
+    }
+
+    /// Puts a value into the slot. Takes no lock if it holds one already.
     pub fn set_value(&mut self, value: u64) -> Result<(), AllocError> {
         let word = Word::value(value).ok_or(AllocError::BadTag {
             value,
             max: VALUE_MAX,
         })?;
-        self.set_word(word);
+        match self.held.word.meaning() {
+            Meaning::Value(_) => self.held.word = word,
+            _ => self.set_word(word),
+        }
         Ok(())
     }
 

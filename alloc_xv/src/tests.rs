@@ -5,6 +5,7 @@ mod embedder;
 mod failures;
 mod model;
 mod threads;
+mod touch;
 
 use crate::{MmapSource, PageSource, RegionSource};
 use std::vec;

@@ -5,6 +5,8 @@ use core::str::FromStr;
 
 use crate::codec::{Codec, CodecId};
 use crate::error::{CompressError, DecompressError, ParseCodecError, WorkspaceError};
+#[cfg(all(feature = "lz4", feature = "alloc"))]
+use crate::lz4::{BoxedHc, Lz4Hc, Lz4HcBox};
 #[cfg(feature = "lz4")]
 use crate::lz4::{Lz4, Lz4Workspace};
 use crate::raw::Raw;
@@ -16,7 +18,7 @@ mod tests;
 
 /// One of the codecs of this build.
 ///
-/// Its text is what a user writes: `raw`, `lz4`, `zstd`, `zstd:LEVEL`. It prints as it parses,
+/// Its text is what a user writes: `raw`, `lz4`, `lz4hc`, `zstd`, `zstd:LEVEL`. It prints as it parses,
 /// always with the level. `zstd` alone is level 3: the library's own default, and what zram uses.
 ///
 /// ```
@@ -37,6 +39,9 @@ pub enum AnyCodec {
     /// LZ4 blocks.
     #[cfg(feature = "lz4")]
     Lz4(Lz4),
+    /// LZ4 blocks, denser.
+    #[cfg(all(feature = "lz4", feature = "alloc"))]
+    Lz4Hc(Lz4Hc),
     /// zstd frames.
     #[cfg(feature = "zstd")]
     Zstd(Zstd),
@@ -61,6 +66,9 @@ pub enum AnyWorkspace {
     /// The LZ4 compressor's table.
     #[cfg(feature = "lz4")]
     Lz4(Lz4Workspace),
+    /// The tables of the dense LZ4 compressor.
+    #[cfg(all(feature = "lz4", feature = "alloc"))]
+    Lz4Hc(Lz4HcBox),
     /// zstd's contexts.
     #[cfg(feature = "zstd")]
     Zstd(ZstdWorkspace),
@@ -74,6 +82,8 @@ impl AnyWorkspace {
             Self::Raw => CodecId::Raw,
             #[cfg(feature = "lz4")]
             Self::Lz4(_) => CodecId::Lz4,
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            Self::Lz4Hc(_) => CodecId::Lz4,
             #[cfg(feature = "zstd")]
             Self::Zstd(_) => CodecId::Zstd,
         }
@@ -88,6 +98,10 @@ macro_rules! dispatch {
             #[cfg(feature = "lz4")]
             (Self::Lz4(codec), AnyWorkspace::Lz4(workspace)) => {
                 codec.$method(workspace, $($argument),*)
+            }
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            (Self::Lz4Hc(_), AnyWorkspace::Lz4Hc(workspace)) => {
+                BoxedHc.$method(workspace, $($argument),*)
             }
             #[cfg(feature = "zstd")]
             (Self::Zstd(codec), AnyWorkspace::Zstd(workspace)) => {
@@ -110,8 +124,19 @@ impl Codec for AnyCodec {
             Self::Raw(codec) => codec.id(),
             #[cfg(feature = "lz4")]
             Self::Lz4(codec) => codec.id(),
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            Self::Lz4Hc(codec) => codec.id(),
             #[cfg(feature = "zstd")]
             Self::Zstd(codec) => codec.id(),
+        }
+    }
+
+    /// `lz4hc` for the denser of the two whose streams are LZ4's.
+    fn name(&self) -> &'static str {
+        match self {
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            Self::Lz4Hc(codec) => codec.name(),
+            codec => codec.id().name(),
         }
     }
 
@@ -120,6 +145,8 @@ impl Codec for AnyCodec {
             Self::Raw(codec) => codec.workspace(page_len).map(|()| AnyWorkspace::Raw),
             #[cfg(feature = "lz4")]
             Self::Lz4(codec) => codec.workspace(page_len).map(AnyWorkspace::Lz4),
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            Self::Lz4Hc(_) => BoxedHc.workspace(page_len).map(AnyWorkspace::Lz4Hc),
             #[cfg(feature = "zstd")]
             Self::Zstd(codec) => codec.workspace(page_len).map(AnyWorkspace::Zstd),
         }
@@ -130,6 +157,8 @@ impl Codec for AnyCodec {
             Self::Raw(codec) => codec.max_compressed_len(page_len),
             #[cfg(feature = "lz4")]
             Self::Lz4(codec) => codec.max_compressed_len(page_len),
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            Self::Lz4Hc(codec) => codec.max_compressed_len(page_len),
             #[cfg(feature = "zstd")]
             Self::Zstd(codec) => codec.max_compressed_len(page_len),
         }
@@ -173,6 +202,48 @@ impl Codec for AnyCodec {
             DecompressError
         )
     }
+
+    fn patches(&self) -> bool {
+        match self {
+            Self::Raw(codec) => codec.patches(),
+            #[cfg(feature = "lz4")]
+            Self::Lz4(codec) => codec.patches(),
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            Self::Lz4Hc(codec) => codec.patches(),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(codec) => codec.patches(),
+        }
+    }
+
+    fn compress_patch(
+        &self,
+        workspace: &mut AnyWorkspace,
+        both: &[u8],
+        prefix: usize,
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        dispatch!(
+            self,
+            workspace,
+            compress_patch(both, prefix, out),
+            CompressError
+        )
+    }
+
+    fn decompress_patch(
+        &self,
+        workspace: &mut AnyWorkspace,
+        reference: &[u8],
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        dispatch!(
+            self,
+            workspace,
+            decompress_patch(reference, compressed, page),
+            DecompressError
+        )
+    }
 }
 
 impl TryFrom<CodecId> for AnyCodec {
@@ -208,6 +279,7 @@ impl FromStr for AnyCodec {
             None => match text {
                 "raw" => Self::try_from(CodecId::Raw),
                 "lz4" => Self::try_from(CodecId::Lz4),
+                "lz4hc" => lz4hc(),
                 "zstd" => Self::try_from(CodecId::Zstd),
                 _ => Err(ParseCodecError::UnknownName),
             },
@@ -215,6 +287,16 @@ impl FromStr for AnyCodec {
             Some(_) => Err(ParseCodecError::UnknownName),
         }
     }
+}
+
+#[cfg(all(feature = "lz4", feature = "alloc"))]
+fn lz4hc() -> Result<AnyCodec, ParseCodecError> {
+    Ok(AnyCodec::Lz4Hc(Lz4Hc))
+}
+
+#[cfg(not(all(feature = "lz4", feature = "alloc")))]
+fn lz4hc() -> Result<AnyCodec, ParseCodecError> {
+    Err(ParseCodecError::NoLz4Hc)
 }
 
 #[cfg(feature = "zstd")]
@@ -238,6 +320,8 @@ impl fmt::Display for AnyCodec {
             Self::Raw(_) => f.write_str("raw"),
             #[cfg(feature = "lz4")]
             Self::Lz4(_) => f.write_str("lz4"),
+            #[cfg(all(feature = "lz4", feature = "alloc"))]
+            Self::Lz4Hc(_) => f.write_str("lz4hc"),
             #[cfg(feature = "zstd")]
             Self::Zstd(zstd) => write!(f, "zstd:{}", zstd.level()),
         }

@@ -1,8 +1,10 @@
 //! The [`Codec`] trait, the numbers codecs are stored under, and the gathering of fragments.
 
 use core::fmt;
+use core::ops::Range;
 
 use crate::error::{CompressError, DecompressError, ParseCodecError, WorkspaceError};
+use crate::raw::Raw;
 
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,9 @@ mod tests;
 /// length an LZ4 stream can spell is 255 times its own length, and a stream of at most
 /// `1.1 * PAGE_LEN_MAX + 20` bytes therefore stays under `2^29`.
 pub const PAGE_LEN_MAX: usize = 1 << 20;
+
+/// The most codecs that may stand beside the first one: with it four, as many as zram has.
+pub const RUNGS_MAX: usize = 3;
 
 /// Which codec made a stream: one byte, to be stored next to it.
 ///
@@ -189,6 +194,137 @@ pub trait Codec: Send + Sync {
             parts => self.decompress(workspace, gather(parts, scratch)?, page),
         }
     }
+
+    /// How many denser codecs stand beside this one: 0 to [`RUNGS_MAX`]. Rung 0 is the codec itself.
+    fn rungs(&self) -> usize {
+        0
+    }
+
+    /// The id that streams of a rung are stored under; `None` if there is no such rung.
+    fn rung_id(&self, rung: usize) -> Option<CodecId> {
+        (rung == 0).then(|| self.id())
+    }
+
+    /// [`compress`](Codec::compress) by a denser codec. With a rung over 0, `page` may be a *unit*:
+    /// several pages one after the other, up to [`unit_len_max`](Codec::unit_len_max) bytes.
+    ///
+    /// # Errors
+    /// Those of [`compress`](Codec::compress), [`CompressError::NoSuchRung`], and
+    /// [`CompressError::ReadersWorkspace`] when the workspace was made for reading only.
+    fn compress_rung(
+        &self,
+        rung: usize,
+        workspace: &mut Self::Workspace,
+        page: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        match rung {
+            0 => self.compress(workspace, page, out),
+            got => Err(CompressError::NoSuchRung {
+                max: self.rungs(),
+                got,
+            }),
+        }
+    }
+
+    /// Decompresses a stream that was stored under `id`, whichever rung made it.
+    ///
+    /// # Errors
+    /// Those of [`decompress`](Codec::decompress), and [`DecompressError::UnknownCodec`] when no rung's
+    /// streams are stored under `id`. Raw pages are always understood.
+    fn decompress_id(
+        &self,
+        id: CodecId,
+        workspace: &mut Self::Workspace,
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        if id == self.id() {
+            self.decompress(workspace, compressed, page)
+        } else if id == CodecId::Raw {
+            Raw.decompress(&mut (), compressed, page)
+        } else {
+            Err(DecompressError::UnknownCodec { got: id })
+        }
+    }
+
+    /// Whether this codec makes patches: pages as a difference against another one.
+    fn patches(&self) -> bool {
+        false
+    }
+
+    /// Compresses the page `both[prefix..]` as a difference against the reference `both[..prefix]`.
+    ///
+    /// [`max_compressed_len`](Codec::max_compressed_len) of the page's length is room enough.
+    ///
+    /// # Errors
+    /// Those of [`compress`](Codec::compress) (with the length of both for that of the page),
+    /// [`CompressError::NoPatches`], and [`CompressError::PrefixTooLong`] when the reference would be
+    /// longer than `both`.
+    ///
+    /// # Time complexity
+    /// Linear in the length of both.
+    fn compress_patch(
+        &self,
+        workspace: &mut Self::Workspace,
+        both: &[u8],
+        prefix: usize,
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        let _ = (workspace, both, prefix, out);
+        Err(CompressError::NoPatches)
+    }
+
+    /// Decompresses what [`compress_patch`](Codec::compress_patch) made into `page`, filling it exactly,
+    /// with the reference that it was made against.
+    ///
+    /// Any bytes may be given. With another reference the result is an error or another page.
+    ///
+    /// # Errors
+    /// Those of [`decompress`](Codec::decompress), and [`DecompressError::NoPatches`].
+    fn decompress_patch(
+        &self,
+        workspace: &mut Self::Workspace,
+        reference: &[u8],
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        let _ = (workspace, reference, compressed, page);
+        Err(DecompressError::NoPatches)
+    }
+
+    /// The length in bytes of the longest unit that [`compress_rung`](Codec::compress_rung) and
+    /// [`decompress_unit`](Codec::decompress_unit) take: 0 where there are no units.
+    fn unit_len_max(&self) -> usize {
+        0
+    }
+
+    /// Decompresses a whole unit of `unit_len` bytes into a buffer of the workspace, and lends it.
+    ///
+    /// One fragment is read where it lies; several are first copied together, into another buffer of the
+    /// workspace. `verify` is then given all bytes; it returns where in them the stream lies (behind a
+    /// header, before a checksum), or `None` if they are not what was stored.
+    ///
+    /// # Errors
+    /// Those of [`decompress_id`](Codec::decompress_id);
+    /// [`DecompressError::UnitTooLong`] when `unit_len` is over [`unit_len_max`](Codec::unit_len_max);
+    /// [`DecompressError::ScratchTooSmall`] when several fragments are together longer than the longest
+    /// stored unit; [`DecompressError::Rejected`] when `verify` returns `None` or a range that is not
+    /// inside the bytes.
+    fn decompress_unit<'w>(
+        &self,
+        id: CodecId,
+        workspace: &'w mut Self::Workspace,
+        fragments: &[&[u8]],
+        unit_len: usize,
+        verify: &mut dyn FnMut(&[u8]) -> Option<Range<usize>>,
+    ) -> Result<&'w [u8], DecompressError> {
+        let _ = (id, workspace, fragments, verify);
+        Err(DecompressError::UnitTooLong {
+            max: self.unit_len_max(),
+            got: unit_len,
+        })
+    }
 }
 
 /// Decompresses a stream that lies in several fragments, in order, into `page`.
@@ -242,7 +378,10 @@ pub(crate) fn concatenate(fragments: &[&[u8]], target: &mut [u8]) {
     }
 }
 
-fn gather<'a>(fragments: &[&[u8]], scratch: &'a mut [u8]) -> Result<&'a [u8], DecompressError> {
+pub(crate) fn gather<'a>(
+    fragments: &[&[u8]],
+    scratch: &'a mut [u8],
+) -> Result<&'a [u8], DecompressError> {
     let needed = total_len(fragments);
     let got = scratch.len();
     let Some(stream) = scratch.get_mut(..needed) else {

@@ -67,6 +67,27 @@ pub enum CompressError {
         /// The codec that made the workspace.
         got: CodecId,
     },
+    /// There is no denser codec of this number.
+    NoSuchRung {
+        /// The highest rung there is.
+        max: usize,
+        /// The rung asked for.
+        got: usize,
+    },
+    /// The workspace was made for reading: it has no memory for this rung's compressor.
+    ReadersWorkspace {
+        /// The rung asked for.
+        rung: usize,
+    },
+    /// This codec makes no patches.
+    NoPatches,
+    /// The reference is longer than reference and page together. Lengths in bytes.
+    PrefixTooLong {
+        /// The length of both.
+        max: usize,
+        /// The length of the reference.
+        got: usize,
+    },
     /// A codec in C got no memory.
     OutOfMemory,
     /// A codec in C failed for a reason of its own.
@@ -87,6 +108,18 @@ impl fmt::Display for CompressError {
             ),
             Self::PageTooLong { max, got } => page_too_long(f, *max, *got),
             Self::WrongWorkspace { expected, got } => wrong_workspace(f, *expected, *got),
+            Self::NoSuchRung { max, got } => {
+                write!(f, "no such denser codec: expected at most {max}, got {got}")
+            }
+            Self::ReadersWorkspace { rung } => write!(
+                f,
+                "workspace without a compressor for denser codec {rung}: expected a worker's, got a reader's"
+            ),
+            Self::NoPatches => f.write_str("this codec makes no patches: only lz4 does"),
+            Self::PrefixTooLong { max, got } => write!(
+                f,
+                "reference too long: both are {max} bytes, the reference alone {got}"
+            ),
             Self::OutOfMemory => f.write_str("no memory for the codec's tables"),
             Self::Failed { codec, reason } => write!(f, "{codec} failed: {reason}"),
         }
@@ -150,6 +183,22 @@ pub enum DecompressError {
         /// The codec that made the workspace.
         got: CodecId,
     },
+    /// None of the codecs in use stores its streams under this id.
+    UnknownCodec {
+        /// The id.
+        got: CodecId,
+    },
+    /// This codec makes no patches.
+    NoPatches,
+    /// Units this long are not supported; 0: none are. Lengths in bytes.
+    UnitTooLong {
+        /// The longest supported unit.
+        max: usize,
+        /// The length of the unit.
+        got: usize,
+    },
+    /// The caller's own check says that these are not the bytes that were stored.
+    Rejected,
 }
 
 impl fmt::Display for DecompressError {
@@ -182,6 +231,14 @@ impl fmt::Display for DecompressError {
                 "scratch buffer too small for the fragments: expected {needed} bytes, got {got}"
             ),
             Self::WrongWorkspace { expected, got } => wrong_workspace(f, *expected, *got),
+            Self::UnknownCodec { got } => {
+                write!(f, "stream of {got}, which is none of the codecs in use")
+            }
+            Self::NoPatches => f.write_str("this codec makes no patches: only lz4 does"),
+            Self::UnitTooLong { max, got } => {
+                write!(f, "unit too long: expected at most {max} bytes, got {got}")
+            }
+            Self::Rejected => f.write_str("the stored bytes do not pass their check"),
         }
     }
 }
@@ -199,6 +256,8 @@ pub enum ParseCodecError {
         /// The byte.
         got: u8,
     },
+    /// `lz4hc` needs LZ4 and the global allocator, and this build was made without one of their features.
+    NoLz4Hc,
     /// What follows `zstd:` is not a number.
     LevelNotANumber,
     /// zstd has no such level here.
@@ -218,11 +277,16 @@ pub enum ParseCodecError {
 }
 
 /// What this build accepts as the name of a codec.
-pub(crate) const ACCEPTED: &str = match (cfg!(feature = "lz4"), cfg!(feature = "zstd")) {
-    (false, false) => "raw",
-    (true, false) => "raw, lz4",
-    (false, true) => "raw, zstd, zstd:LEVEL (LEVEL from -5 to 19)",
-    (true, true) => "raw, lz4, zstd, zstd:LEVEL (LEVEL from -5 to 19)",
+pub(crate) const ACCEPTED: &str = match (
+    cfg!(feature = "lz4"),
+    cfg!(feature = "alloc"),
+    cfg!(feature = "zstd"),
+) {
+    (false, _, false) => "raw",
+    (true, false, _) => "raw, lz4",
+    (true, true, false) => "raw, lz4, lz4hc",
+    (false, _, true) => "raw, zstd, zstd:LEVEL (LEVEL from -5 to 19)",
+    (true, true, true) => "raw, lz4, lz4hc, zstd, zstd:LEVEL (LEVEL from -5 to 19)",
 };
 
 impl fmt::Display for ParseCodecError {
@@ -240,6 +304,9 @@ impl fmt::Display for ParseCodecError {
             Self::LevelOutOfRange { min, max, got } => {
                 write!(f, "no such zstd level: expected {min} to {max}, got {got}")
             }
+            Self::NoLz4Hc => {
+                write!(f, "this build has no lz4hc: expected one of {ACCEPTED}")
+            }
             Self::NotInThisBuild { codec } => {
                 write!(f, "this build has no {codec}: expected one of {ACCEPTED}")
             }
@@ -248,6 +315,59 @@ impl fmt::Display for ParseCodecError {
 }
 
 impl Error for ParseCodecError {}
+
+/// Why codecs do not make a [`Ladder`](crate::Ladder).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LadderError {
+    /// More denser codecs than there can be.
+    TooManyRungs {
+        /// The most.
+        max: usize,
+        /// The number given.
+        got: usize,
+    },
+    /// `raw` and `lz4` are denser than nothing.
+    NotDenser {
+        /// Which of the denser codecs, from 1.
+        rung: usize,
+    },
+    /// The same codec, with the same level, stands before it.
+    Repeated {
+        /// Which of the denser codecs, from 1.
+        rung: usize,
+    },
+    /// One of the names is that of no codec.
+    Parse(ParseCodecError),
+}
+
+impl fmt::Display for LadderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyRungs { max, got } => write!(
+                f,
+                "too many denser codecs: expected at most {max} behind the first one, got {got}"
+            ),
+            Self::NotDenser { rung } => write!(
+                f,
+                "denser codec {rung} is not dense: expected lz4hc or zstd:LEVEL, got raw or lz4"
+            ),
+            Self::Repeated { rung } => {
+                write!(f, "denser codec {rung} stands in the list twice")
+            }
+            Self::Parse(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for LadderError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Parse(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 fn page_too_long(f: &mut fmt::Formatter<'_>, max: usize, got: usize) -> fmt::Result {
     write!(f, "page too long: expected at most {max} bytes, got {got}")

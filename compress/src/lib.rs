@@ -59,14 +59,20 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 mod any;
 mod codec;
 mod error;
+#[cfg(all(feature = "alloc", any(feature = "lz4", feature = "zstd")))]
+mod ladder;
 #[cfg(feature = "lz4")]
 mod lz4;
+#[cfg(all(feature = "alloc", any(feature = "lz4", feature = "zstd")))]
+mod memory;
 mod raw;
 mod same_filled;
 #[cfg(test)]
@@ -75,13 +81,17 @@ mod testing;
 mod zstd;
 
 pub use any::{AnyCodec, AnyWorkspace};
-pub use codec::{Codec, CodecId, PAGE_LEN_MAX, decompress_fragments};
-pub use error::{CompressError, DecompressError, ParseCodecError, WorkspaceError};
+pub use codec::{Codec, CodecId, PAGE_LEN_MAX, RUNGS_MAX, decompress_fragments};
+pub use error::{CompressError, DecompressError, LadderError, ParseCodecError, WorkspaceError};
+#[cfg(all(feature = "alloc", any(feature = "lz4", feature = "zstd")))]
+pub use ladder::{Ladder, LadderWorkspace};
+#[cfg(all(feature = "lz4", feature = "alloc"))]
+pub use lz4::Lz4HcBox;
 #[cfg(all(feature = "lz4", any(test, fuzzing)))]
 #[doc(hidden)]
 pub use lz4::OtherDecoder;
 #[cfg(feature = "lz4")]
-pub use lz4::{Lz4, Lz4Workspace};
+pub use lz4::{Lz4, Lz4Hc, Lz4HcWorkspace, Lz4Workspace};
 pub use raw::Raw;
 pub use same_filled::{fill, same_filled};
 #[cfg(feature = "zstd")]

@@ -15,13 +15,21 @@ use crate::codec::{Codec, CodecId, PAGE_LEN_MAX, check_lengths, check_page_len};
 use crate::error::{CompressError, DecompressError, WorkspaceError};
 
 mod decode;
+mod dense;
 mod encode;
+mod hc;
 #[cfg(any(test, fuzzing))]
 mod other;
+mod patch;
 #[cfg(test)]
 mod tests;
 
 use decode::Fault;
+#[cfg(feature = "alloc")]
+pub(crate) use hc::BoxedHc;
+#[cfg(feature = "alloc")]
+pub use hc::Lz4HcBox;
+pub use hc::{Lz4Hc, Lz4HcWorkspace};
 #[cfg(any(test, fuzzing))]
 pub use other::OtherDecoder;
 
@@ -81,8 +89,8 @@ pub struct Lz4Workspace {
     reason = "there is no allocator that could hold the larger one"
 )]
 enum Table {
-    /// Of our own encoder.
-    Small([u16; encode::ENTRIES]),
+    /// Of our own encoders: pages take the first half, patches both.
+    Small([[u16; encode::ENTRIES]; patch::ENTRIES / encode::ENTRIES]),
     /// Of `lz4_flex`, for longer pages.
     Large(CompressTable),
 }
@@ -93,7 +101,7 @@ impl Lz4Workspace {
     #[must_use]
     pub const fn small() -> Self {
         Self {
-            table: Table::Small([0; encode::ENTRIES]),
+            table: Table::Small([[0; encode::ENTRIES]; patch::ENTRIES / encode::ENTRIES]),
         }
     }
 
@@ -121,6 +129,14 @@ impl fmt::Debug for Lz4Workspace {
         f.debug_struct("Lz4Workspace")
             .field("page_len_max", &self.page_len_max())
             .finish_non_exhaustive()
+    }
+}
+
+impl Lz4 {
+    /// [`decompress`](Codec::decompress), which needs no workspace.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn decode(compressed: &[u8], page: &mut [u8]) -> Result<(), DecompressError> {
+        decode_by(VECTORS, compressed, page)
     }
 }
 
@@ -168,7 +184,7 @@ impl Codec for Lz4 {
             return Err(too_small);
         }
         match &mut workspace.table {
-            Table::Small(table) => encode::encode(page, out, table).ok_or(too_small),
+            Table::Small([table, _]) => encode::encode(page, out, table).ok_or(too_small),
             Table::Large(table) => {
                 block::compress_into_with_table(page, out, table).map_err(|_| too_small)
             }
@@ -183,6 +199,45 @@ impl Codec for Lz4 {
     ) -> Result<(), DecompressError> {
         decode_by(VECTORS, compressed, page)
     }
+
+    fn patches(&self) -> bool {
+        true
+    }
+
+    /// Reference and page have up to 65534 bytes together: offsets have 16 bits. A workspace for longer
+    /// pages takes none at all.
+    fn compress_patch(
+        &self,
+        workspace: &mut Lz4Workspace,
+        both: &[u8],
+        prefix: usize,
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        let Some(page_len) = both.len().checked_sub(prefix) else {
+            let (max, got) = (both.len(), prefix);
+            return Err(CompressError::PrefixTooLong { max, got });
+        };
+        let (table, max) = match &mut workspace.table {
+            Table::Small(table) => (table.as_flattened_mut(), SMALL_PAGE_LEN_MAX),
+            Table::Large(_) => (&mut [][..], 0),
+        };
+        if both.len() > max {
+            let got = both.len();
+            return Err(CompressError::PageTooLong { max, got });
+        }
+        let (needed, got) = (self.max_compressed_len(page_len), out.len());
+        patch::encode(both, prefix, out, table).ok_or(CompressError::OutputTooSmall { needed, got })
+    }
+
+    fn decompress_patch(
+        &self,
+        _workspace: &mut Lz4Workspace,
+        reference: &[u8],
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        decode_patch_by(VECTORS, reference, compressed, page)
+    }
 }
 
 /// Decodes one block to a whole page, by `lz4_flex` or by our own decoder.
@@ -195,6 +250,33 @@ fn decode_by(library: bool, compressed: &[u8], page: &mut [u8]) -> Result<(), De
     } else {
         decode::decode(compressed, page)
     };
+    whole(got, expected)
+}
+
+/// Decodes one block whose matches may begin in another page, by `lz4_flex` or by our own decoder.
+fn decode_patch_by(
+    library: bool,
+    reference: &[u8],
+    compressed: &[u8],
+    page: &mut [u8],
+) -> Result<(), DecompressError> {
+    let expected = page.len();
+    let (max, got) = (SMALL_PAGE_LEN_MAX, reference.len().saturating_add(expected));
+    if got > max {
+        return Err(DecompressError::PageTooLong { max, got });
+    }
+    let longest = Lz4.max_compressed_len(expected);
+    check_lengths(expected, compressed.len(), longest)?;
+    let got = if library {
+        block::decompress_into_with_dict(compressed, page, reference).map_err(fault)
+    } else {
+        decode::decode_behind(reference, compressed, page)
+    };
+    whole(got, expected)
+}
+
+/// Whether a whole page came out, and nothing went wrong.
+fn whole(got: Result<usize, Fault>, expected: usize) -> Result<(), DecompressError> {
     let got = got.map_err(|fault| classify(fault, expected))?;
     if got != expected {
         return Err(DecompressError::Short { expected, got });

@@ -10,18 +10,14 @@
 //! A regular frame would also carry 4 bytes of magic number, 2 of content size (less one, for the
 //! window descriptor it replaces) and, if asked for, 4 of checksum.
 
-use core::fmt;
-
-use zstd_safe::zstd_sys::{ZSTD_EndDirective, ZSTD_ErrorCode};
-use zstd_safe::{
-    CCtx, CParameter, DCtx, DParameter, ErrorCode, FrameFormat, InBuffer, OutBuffer, ResetDirective,
-};
-
-use crate::codec::{Codec, CodecId, check_lengths, check_page_len};
+use crate::codec::{Codec, CodecId, check_page_len};
 use crate::error::{CompressError, DecompressError, ParseCodecError, WorkspaceError};
 
+mod context;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use context::{Compressor, Decompressor};
 
 /// zstd at one level, one magicless frame without content size and checksum.
 ///
@@ -100,46 +96,25 @@ impl Default for Zstd {
 /// All memory is taken when the workspace is made, so that neither direction can run out of it
 /// later. The exception is a workspace used with another level than it was made for: its tables
 /// may grow once, and an allocation that fails is then [`CompressError::OutOfMemory`].
+#[derive(Debug)]
 pub struct ZstdWorkspace {
-    compressor: CCtx<'static>,
-    decompressor: DCtx<'static>,
-    /// The level `compressor` is set to.
-    level: i32,
-    /// The longest page, in bytes, `compressor` has tables for.
-    page_len_max: usize,
+    compressor: Compressor,
+    decompressor: Decompressor,
 }
 
 impl ZstdWorkspace {
     /// The longest page this workspace compresses, in bytes.
     #[must_use]
     pub const fn page_len_max(&self) -> usize {
-        self.page_len_max
+        self.compressor.page_len_max
     }
 
     /// The memory both contexts hold on the C heap, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.compressor
-            .sizeof()
-            .saturating_add(self.decompressor.sizeof())
-    }
-
-    fn set_level(&mut self, level: i32) -> Result<(), ErrorCode> {
-        if self.level != level {
-            self.compressor
-                .set_parameter(CParameter::CompressionLevel(level))?;
-            self.level = level;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for ZstdWorkspace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ZstdWorkspace")
-            .field("level", &self.level)
-            .field("page_len_max", &self.page_len_max)
-            .finish_non_exhaustive()
+            .heap_bytes()
+            .saturating_add(self.decompressor.heap_bytes())
     }
 }
 
@@ -152,22 +127,9 @@ impl Codec for Zstd {
 
     fn workspace(&self, page_len: usize) -> Result<ZstdWorkspace, WorkspaceError> {
         check_page_len(page_len)?;
-        let mut compressor = CCtx::try_create().ok_or(WorkspaceError::OutOfMemory)?;
-        let mut decompressor = DCtx::try_create().ok_or(WorkspaceError::OutOfMemory)?;
-        configure(&mut compressor, &mut decompressor, self.level)
-            .and_then(|()| allocate_tables(&mut compressor, page_len))
-            .map_err(|code| match is_out_of_memory(code) {
-                true => WorkspaceError::OutOfMemory,
-                false => WorkspaceError::Failed {
-                    codec: CodecId::Zstd,
-                    reason: zstd_safe::get_error_name(code),
-                },
-            })?;
         Ok(ZstdWorkspace {
-            compressor,
-            decompressor,
-            level: self.level,
-            page_len_max: page_len,
+            compressor: Compressor::new(*self, page_len)?,
+            decompressor: Decompressor::new()?,
         })
     }
 
@@ -187,33 +149,7 @@ impl Codec for Zstd {
         page: &[u8],
         out: &mut [u8],
     ) -> Result<usize, CompressError> {
-        if page.len() > workspace.page_len_max {
-            return Err(CompressError::PageTooLong {
-                max: workspace.page_len_max,
-                got: page.len(),
-            });
-        }
-        let result = workspace
-            .set_level(self.level)
-            .and_then(|()| workspace.compressor.compress2(out, page));
-        result.map_err(|code| {
-            // A failed call leaves its frame open, and the level cannot be changed inside one.
-            // Ending a session cannot fail.
-            let _ = workspace.compressor.reset(ResetDirective::SessionOnly);
-            if is(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) {
-                CompressError::OutputTooSmall {
-                    needed: self.max_compressed_len(page.len()),
-                    got: out.len(),
-                }
-            } else if is_out_of_memory(code) {
-                CompressError::OutOfMemory
-            } else {
-                CompressError::Failed {
-                    codec: CodecId::Zstd,
-                    reason: zstd_safe::get_error_name(code),
-                }
-            }
-        })
+        workspace.compressor.compress(*self, page, out)
     }
 
     /// The decoder writes into `page` itself and refuses to pass its end; the window a frame
@@ -224,67 +160,6 @@ impl Codec for Zstd {
         compressed: &[u8],
         page: &mut [u8],
     ) -> Result<(), DecompressError> {
-        let expected = page.len();
-        check_lengths(
-            expected,
-            compressed.len(),
-            self.max_compressed_len(expected),
-        )?;
-        match workspace.decompressor.decompress(page, compressed) {
-            Ok(got) if got == expected => Ok(()),
-            Ok(got) => Err(DecompressError::Short { expected, got }),
-            Err(code) if is(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) => {
-                Err(DecompressError::Long {
-                    expected,
-                    got_at_least: expected.saturating_add(1),
-                })
-            }
-            Err(code) => Err(DecompressError::Malformed {
-                codec: CodecId::Zstd,
-                reason: zstd_safe::get_error_name(code),
-            }),
-        }
+        workspace.decompressor.decompress(compressed, page)
     }
-}
-
-fn configure(
-    compressor: &mut CCtx<'_>,
-    decompressor: &mut DCtx<'_>,
-    level: i32,
-) -> Result<(), ErrorCode> {
-    for parameter in [
-        CParameter::CompressionLevel(level),
-        CParameter::Format(FrameFormat::Magicless),
-        CParameter::ContentSizeFlag(false),
-        CParameter::ChecksumFlag(false),
-        CParameter::DictIdFlag(false),
-    ] {
-        compressor.set_parameter(parameter)?;
-    }
-    decompressor.set_parameter(DParameter::Format(FrameFormat::Magicless))?;
-    Ok(())
-}
-
-/// Makes zstd allocate what a page of `page_len` bytes needs: it does so when a frame starts, so
-/// one is started and dropped. The streaming call takes a page more for its buffers than the
-/// one-shot call will need, which is the price of knowing now that the memory is there.
-fn allocate_tables(compressor: &mut CCtx<'_>, page_len: usize) -> Result<(), ErrorCode> {
-    let mut header = [0; 32];
-    compressor.set_pledged_src_size(Some(page_len as u64))?;
-    compressor.compress_stream2(
-        &mut OutBuffer::around(header.as_mut_slice()),
-        &mut InBuffer::around(&[]),
-        ZSTD_EndDirective::ZSTD_e_flush,
-    )?;
-    compressor.reset(ResetDirective::SessionOnly)?;
-    Ok(())
-}
-
-/// zstd returns an error as its negated number in a `size_t`.
-fn is(code: ErrorCode, error: ZSTD_ErrorCode) -> bool {
-    code.wrapping_neg() == error as usize
-}
-
-fn is_out_of_memory(code: ErrorCode) -> bool {
-    is(code, ZSTD_ErrorCode::ZSTD_error_memory_allocation)
 }

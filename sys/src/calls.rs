@@ -54,6 +54,16 @@ pub(crate) fn loop_clear(device: impl AsFd) -> io::Result<()> {
     unsafe { ioctl(device, NoArg::<LOOP_CLR_FD>::new()) }
 }
 
+/// BLKDISCARD (`linux/fs.h`): a group, a number, no direction in it.
+const BLKDISCARD: Opcode = rustix::ioctl::opcode::none(0x12, 119);
+
+/// Discards a range, in bytes, of a block device.
+pub(crate) fn block_discard(device: impl AsFd, range: [u64; 2]) -> io::Result<()> {
+    // SAFETY: BLKDISCARD reads two u64, which live during the call, and keeps no pointer; another
+    // kind of file does not know it and fails.
+    unsafe { ioctl(device, Setter::<BLKDISCARD, [u64; 2]>::new(range)) }
+}
+
 /// swapon(2).
 pub(crate) fn swap_on(path: &CStr, flags: i32) -> std::io::Result<()> {
     // SAFETY: `path` ends with a zero byte and lives during the call, which reads it only.

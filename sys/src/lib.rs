@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`daemon`] | a process that goes on in the background once it is ready |
+//! | [`discard`] | blocks of a device that are of no use any more |
 //! | [`loops`] | loop devices: set up over a file, taken down, found in use |
 //! | [`priority`] | the calling thread before others, and its memory |
 //! | [`socket`] | unix sockets to listen on |
@@ -16,6 +17,7 @@
 
 mod calls;
 pub mod daemon;
+pub mod discard;
 pub mod loops;
 pub mod priority;
 pub mod socket;

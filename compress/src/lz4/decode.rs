@@ -54,9 +54,23 @@ const WORDS_MAX: usize = 64;
 ///
 /// Linear in stream and page.
 pub(super) fn decode(stream: &[u8], page: &mut [u8]) -> Result<usize, Fault> {
+    decode_behind(&[], stream, page)
+}
+
+/// The same with matches that may begin in `history`, which lies before the page.
+///
+/// # Time complexity
+///
+/// Linear in stream and page.
+#[inline(always)]
+pub(super) fn decode_behind(
+    history: &[u8],
+    stream: &[u8],
+    page: &mut [u8],
+) -> Result<usize, Fault> {
     let (mut at, mut done) = (0, 0);
     loop {
-        if let Some((used, made)) = short_sequence(stream, at, page, done)? {
+        if let Some((used, made)) = short_sequence(history, stream, at, page, done)? {
             (at, done) = (used, made);
             continue;
         }
@@ -88,7 +102,11 @@ pub(super) fn decode(stream: &[u8], page: &mut [u8]) -> Result<usize, Fault> {
         if end > page.len() {
             return Err(Fault::Long { got_at_least: end });
         }
-        copy_match(page, done, offset, len)?;
+        if offset > done {
+            copy_history(history, page, done, offset, len)?;
+        } else {
+            copy_match(page, done, offset, len)?;
+        }
         done = end;
     }
 }
@@ -97,6 +115,7 @@ pub(super) fn decode(stream: &[u8], page: &mut [u8]) -> Result<usize, Fault> {
 /// begins in the stream, and in the page.
 #[inline(always)]
 fn short_sequence(
+    history: &[u8],
     stream: &[u8],
     at: usize,
     page: &mut [u8],
@@ -126,12 +145,13 @@ fn short_sequence(
     }
     let offset = usize::from(u16::from_le_bytes([room[1 + literals], room[2 + literals]]));
     let (at, done, len) = (at + literals + 3, done + literals, len + MATCH_MIN);
+    let Some(from) = done.checked_sub(offset) else {
+        copy_history(history, page, done, offset, len)?;
+        return Ok(Some((at, done + len)));
+    };
     let (before, after) = page.split_at_mut(done);
-    let (Some(from), Some(to)) = (
-        done.checked_sub(offset),
-        after.first_chunk_mut::<MATCH_ROOM>(),
-    ) else {
-        return Err(Fault::Offset);
+    let Some(to) = after.first_chunk_mut::<MATCH_ROOM>() else {
+        return Err(Fault::Other);
     };
     match before
         .get(from..)
@@ -184,6 +204,30 @@ fn copy_match(page: &mut [u8], done: usize, offset: usize, len: usize) -> Result
         }
     }
     copy_doubling(page, from, done, len);
+    Ok(())
+}
+
+/// Copies a match that begins in the history, and may go on in the page. The page has room for it.
+#[cold]
+fn copy_history(
+    history: &[u8],
+    page: &mut [u8],
+    done: usize,
+    offset: usize,
+    len: usize,
+) -> Result<(), Fault> {
+    let back = offset - done;
+    let from = history.len().checked_sub(back).ok_or(Fault::Offset)?;
+    let first = len.min(back);
+    if let (Some(from), Some(to)) = (
+        history.get(from..from + first),
+        page.get_mut(done..done + first),
+    ) {
+        to.copy_from_slice(from);
+    }
+    if first < len {
+        copy_match(page, done + first, offset, len - first)?;
+    }
     Ok(())
 }
 

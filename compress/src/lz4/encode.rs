@@ -10,9 +10,9 @@ pub(super) const ENTRIES: usize = 1 << ENTRIES_LOG2;
 const ENTRIES_LOG2: u32 = 12;
 /// By the format: the last match begins 12 bytes before the end at least, and the last 5 bytes are
 /// literals.
-const MATCH_BEGINS: usize = 12;
-const LAST_LITERALS: usize = 5;
-const MATCH_MIN: usize = 4;
+pub(super) const MATCH_BEGINS: usize = 12;
+pub(super) const LAST_LITERALS: usize = 5;
+pub(super) const MATCH_MIN: usize = 4;
 /// A length in a token that is continued behind it.
 const CONTINUED: usize = 15;
 /// After so many misses (as a power of two) every second position is looked at, after as many more
@@ -23,7 +23,7 @@ const LITERAL_ROOM: usize = 16;
 /// A token, these, and an offset.
 const SEQUENCE_ROOM: usize = 1 + LITERAL_ROOM + 2;
 /// Prime, for hashes of five bytes: the reference implementation's.
-const PRIME: u64 = 889_523_592_379;
+pub(super) const PRIME: u64 = 889_523_592_379;
 
 /// Encodes `page`, of up to 65535 bytes, into the start of `out`; the length of the stream, or `None` if
 /// it does not fit.
@@ -52,10 +52,7 @@ pub(super) fn encode(page: &[u8], out: &mut [u8], table: &mut [u16; ENTRIES]) ->
             }
         }
     }
-    let literals = page.get(anchor..)?;
-    end = put_token(out, end, literals.len(), 0)?;
-    put(out, &mut end, literals)?;
-    Some(end)
+    put_last(page, out, end, anchor)
 }
 
 /// The next position from `begin` to `last` at which four bytes stand that were seen before, and
@@ -84,7 +81,12 @@ fn search(
 }
 
 #[inline(always)]
-fn extend_back(page: &[u8], mut at: usize, mut from: usize, anchor: usize) -> (usize, usize) {
+pub(super) fn extend_back(
+    page: &[u8],
+    mut at: usize,
+    mut from: usize,
+    anchor: usize,
+) -> (usize, usize) {
     while at > anchor && from > 0 && page.get(at - 1) == page.get(from - 1) {
         at -= 1;
         from -= 1;
@@ -94,7 +96,7 @@ fn extend_back(page: &[u8], mut at: usize, mut from: usize, anchor: usize) -> (u
 
 /// How many bytes are the same from two positions on.
 #[inline(always)]
-fn same_bytes(bytes: &[u8], at: usize, from: usize) -> usize {
+pub(super) fn same_bytes(bytes: &[u8], at: usize, from: usize) -> usize {
     let mut same = 0;
     while let (Some(one), Some(other)) = (word_at(bytes, at + same), word_at(bytes, from + same)) {
         let difference = one ^ other;
@@ -114,7 +116,7 @@ fn same_bytes(bytes: &[u8], at: usize, from: usize) -> usize {
 
 /// Writes a sequence: the literals between two positions, and a match.
 #[inline(always)]
-fn put_sequence(
+pub(super) fn put_sequence(
     page: &[u8],
     out: &mut [u8],
     mut end: usize,
@@ -149,9 +151,27 @@ fn put_sequence(
     Some(end)
 }
 
+/// Writes the literals behind the last match, which end the block; returns its length.
+pub(super) fn put_last(
+    page: &[u8],
+    out: &mut [u8],
+    mut end: usize,
+    anchor: usize,
+) -> Option<usize> {
+    let literals = page.get(anchor..)?;
+    end = put_token(out, end, literals.len(), 0)?;
+    put(out, &mut end, literals)?;
+    Some(end)
+}
+
 /// Writes a token, and what is left of the number of literals.
 #[inline]
-fn put_token(out: &mut [u8], mut end: usize, literals: usize, more: usize) -> Option<usize> {
+pub(super) fn put_token(
+    out: &mut [u8],
+    mut end: usize,
+    literals: usize,
+    more: usize,
+) -> Option<usize> {
     let token = literals.min(CONTINUED) << 4 | more.min(CONTINUED);
     put(out, &mut end, &[token as u8])?;
     if literals >= CONTINUED {
@@ -172,7 +192,7 @@ fn put_length(out: &mut [u8], end: &mut usize, length: usize) -> Option<()> {
 }
 
 #[inline]
-fn put(out: &mut [u8], end: &mut usize, bytes: &[u8]) -> Option<()> {
+pub(super) fn put(out: &mut [u8], end: &mut usize, bytes: &[u8]) -> Option<()> {
     out.get_mut(*end..)?
         .get_mut(..bytes.len())?
         .copy_from_slice(bytes);
@@ -187,13 +207,13 @@ fn hash(word: u64) -> usize {
 }
 
 #[inline(always)]
-fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
     let word = bytes.get(at..at + 8)?.first_chunk()?;
     Some(u64::from_le_bytes(*word))
 }
 
 #[inline(always)]
-fn half_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn half_at(bytes: &[u8], at: usize) -> Option<u32> {
     let half = bytes.get(at..at + 4)?.first_chunk()?;
     Some(u32::from_le_bytes(*half))
 }

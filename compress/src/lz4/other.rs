@@ -1,6 +1,6 @@
 //! The decoder that this target does not use, so that tests and fuzzing see both.
 
-use super::{Lz4, Lz4Workspace, VECTORS, decode_by};
+use super::{Lz4, Lz4Workspace, VECTORS, decode_by, decode_patch_by};
 use crate::codec::{Codec, CodecId};
 use crate::error::{CompressError, DecompressError, WorkspaceError};
 
@@ -39,5 +39,29 @@ impl Codec for OtherDecoder {
         page: &mut [u8],
     ) -> Result<(), DecompressError> {
         decode_by(!VECTORS, compressed, page)
+    }
+
+    fn patches(&self) -> bool {
+        true
+    }
+
+    fn compress_patch(
+        &self,
+        workspace: &mut Lz4Workspace,
+        both: &[u8],
+        prefix: usize,
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        Lz4.compress_patch(workspace, both, prefix, out)
+    }
+
+    fn decompress_patch(
+        &self,
+        _workspace: &mut Lz4Workspace,
+        reference: &[u8],
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        decode_patch_by(!VECTORS, reference, compressed, page)
     }
 }

@@ -1,9 +1,12 @@
 use std::vec;
+use std::vec::Vec;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{Kind, any_page, check_decode, check_hostile, check_round_trip, sample_page};
+
+mod patches;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

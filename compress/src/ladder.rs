@@ -1,0 +1,522 @@
+//! [`Ladder`]: a codec for what is put, and denser ones for what lies for a while.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::ops::Range;
+use core::str::FromStr;
+
+use crate::any::{AnyCodec, AnyWorkspace};
+use crate::codec::{Codec, CodecId, RUNGS_MAX, gather};
+use crate::error::{CompressError, DecompressError, LadderError, WorkspaceError};
+#[cfg(feature = "lz4")]
+use crate::lz4::{BoxedHc, Lz4, Lz4HcBox};
+use crate::memory::zeroed;
+use crate::raw::Raw;
+#[cfg(feature = "zstd")]
+use crate::zstd::{Compressor, Decompressor, Zstd};
+
+#[cfg(test)]
+mod tests;
+
+/// The longest unit in bytes: sixteen pages of 4 KiB.
+const UNIT_LEN_MAX: usize = 1 << 16;
+/// What a stored unit may have beside its stream: a header, a checksum.
+const EXTRA_LEN_MAX: usize = 64;
+
+/// A first codec, by which pages are compressed when they come, and up to [`RUNGS_MAX`] denser ones, for
+/// pages that turn out to be cold.
+///
+/// Its text is that of the codecs, first one first: `lz4`, or `lz4 lz4hc zstd:15`. The rungs are counted
+/// from 1; rung 0 is the first codec. Only `lz4hc` and `zstd` can be rungs.
+///
+/// There are two kinds of workspace:
+///
+/// | | made by | for |
+/// |---|---|---|
+/// | a reader's | [`workspace`](Codec::workspace) | the first codec in both directions, decompressing everything |
+/// | a worker's | [`worker_workspace`](Ladder::worker_workspace) | compressing by the rungs, too |
+///
+/// Either is its first codec's workspace and a pointer. With rungs, a reader's has 128 KiB of buffers for
+/// units behind it and zstd's decompressor (about 160 KiB); a worker's also 544 KiB for `lz4hc`, and
+/// one compressor for all levels of zstd, as large as the densest needs: some 1 to 3 MiB for levels over 9.
+/// Everything is allocated when a workspace is made, and decompressing never allocates. A worker's
+/// compressor for zstd may give back its large tables when many small pages follow each other, and take them
+/// again: [`CompressError::OutOfMemory`] if they are not to be had.
+///
+/// ```
+/// # #[cfg(feature = "lz4")] {
+/// use compress::{Codec, Ladder};
+///
+/// let ladder: Ladder = "lz4 lz4hc".parse()?;
+/// let mut worker = ladder.worker_workspace(4096)?;
+/// let unit: Vec<u8> = (0..16384_u32).map(|at| (at * at >> 9) as u8).collect();
+/// let mut out = vec![0; ladder.max_compressed_len(unit.len())];
+/// let len = ladder.compress_rung(1, &mut worker, &unit, &mut out)?;
+///
+/// // Stored in two pieces, with a length in front that only the caller knows of.
+/// let id = ladder.rung_id(1).expect("a rung");
+/// let stored = [&[7_u8, 7][..], &out[..len]].concat();
+/// let (head, tail) = stored.split_at(100);
+/// let mut reader = ladder.workspace(4096)?;
+/// let got = ladder.decompress_unit(id, &mut reader, &[head, tail], unit.len(), &mut |bytes| {
+///     bytes.starts_with(&[7, 7]).then_some(2..bytes.len())
+/// })?;
+/// assert_eq!(got, unit);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ladder {
+    first: AnyCodec,
+    /// The rungs there are come first.
+    rungs: [Option<AnyCodec>; RUNGS_MAX],
+}
+
+impl Ladder {
+    /// A ladder of a first codec and denser ones, in order.
+    ///
+    /// # Errors
+    /// - [`LadderError::TooManyRungs`] for more than [`RUNGS_MAX`].
+    /// - [`LadderError::NotDenser`] for `raw` and `lz4` as a rung.
+    /// - [`LadderError::Repeated`] for a codec (with its level) that stands there already.
+    pub fn new(first: AnyCodec, rungs: &[AnyCodec]) -> Result<Self, LadderError> {
+        let mut new = Self::from(first);
+        for (at, codec) in rungs.iter().enumerate() {
+            new.push(at + 1, *codec)?;
+        }
+        Ok(new)
+    }
+
+    fn push(&mut self, rung: usize, codec: AnyCodec) -> Result<(), LadderError> {
+        if self.codecs().any(|other| other == codec) {
+            return Err(LadderError::Repeated { rung });
+        }
+        if !is_dense(codec) {
+            return Err(LadderError::NotDenser { rung });
+        }
+        let (max, got) = (RUNGS_MAX, rung);
+        let place = self.rungs.get_mut(rung - 1);
+        *place.ok_or(LadderError::TooManyRungs { max, got })? = Some(codec);
+        Ok(())
+    }
+
+    /// The codec of a rung; 0 is the first one.
+    #[must_use]
+    pub fn rung(&self, rung: usize) -> Option<AnyCodec> {
+        self.codecs().nth(rung)
+    }
+
+    /// Makes the workspace of a background worker, for pages of up to `page_len` bytes by the first codec.
+    ///
+    /// # Errors
+    /// Those of [`Codec::workspace`].
+    pub fn worker_workspace(&self, page_len: usize) -> Result<LadderWorkspace, WorkspaceError> {
+        self.make_workspace(page_len, true)
+    }
+
+    #[cfg(feature = "lz4")]
+    fn has_rung(&self, wanted: impl Fn(&AnyCodec) -> bool) -> bool {
+        self.rungs.iter().flatten().any(wanted)
+    }
+
+    /// One for all rungs that are zstd; `None` if none is.
+    #[cfg(feature = "zstd")]
+    fn compressor(&self) -> Result<Option<Compressor>, WorkspaceError> {
+        let mut levels = [Zstd::default(); RUNGS_MAX];
+        let mut len = 0;
+        for codec in self.rungs.iter().flatten() {
+            if let (AnyCodec::Zstd(zstd), Some(level)) = (codec, levels.get_mut(len)) {
+                *level = *zstd;
+                len += 1;
+            }
+        }
+        match levels.get(..len) {
+            None | Some([]) => Ok(None),
+            Some(levels) => Compressor::shared(levels, UNIT_LEN_MAX).map(Some),
+        }
+    }
+
+    fn codecs(&self) -> impl Iterator<Item = AnyCodec> {
+        let rungs = self.rungs.iter().copied().flatten();
+        core::iter::once(self.first).chain(rungs)
+    }
+
+    fn make_workspace(
+        &self,
+        page_len: usize,
+        worker: bool,
+    ) -> Result<LadderWorkspace, WorkspaceError> {
+        let more = match self.rungs() {
+            0 => None,
+            _ => Some(Box::new(More::new(self, worker)?)),
+        };
+        Ok(LadderWorkspace {
+            first: self.first.workspace(page_len)?,
+            more,
+        })
+    }
+
+    /// Whether some codec's streams are stored under `id`.
+    fn knows(&self, id: CodecId) -> bool {
+        id == CodecId::Raw || self.codecs().any(|codec| codec.id() == id)
+    }
+
+    fn decode(
+        &self,
+        id: CodecId,
+        first: &mut AnyWorkspace,
+        #[cfg_attr(not(feature = "zstd"), expect(unused_variables))] more: Option<&mut Decoders>,
+        stream: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        if id == self.first.id() {
+            return self.first.decompress(first, stream, page);
+        }
+        if !self.knows(id) {
+            return Err(DecompressError::UnknownCodec { got: id });
+        }
+        match id {
+            CodecId::Raw => Raw.decompress(&mut (), stream, page),
+            #[cfg(feature = "lz4")]
+            CodecId::Lz4 => Lz4::decode(stream, page),
+            #[cfg(feature = "zstd")]
+            CodecId::Zstd => match more.and_then(|more| more.zstd.as_mut()) {
+                Some(zstd) => zstd.decompress(stream, page),
+                None => Err(DecompressError::WrongWorkspace {
+                    expected: id,
+                    got: first.id(),
+                }),
+            },
+            #[allow(unreachable_patterns, reason = "with all codecs in the build")]
+            got => Err(DecompressError::UnknownCodec { got }),
+        }
+    }
+}
+
+/// Whether a codec can be a rung: what takes longer than LZ4, for a denser stream.
+fn is_dense(codec: AnyCodec) -> bool {
+    match codec {
+        #[cfg(feature = "lz4")]
+        AnyCodec::Lz4Hc(_) => true,
+        #[cfg(feature = "zstd")]
+        AnyCodec::Zstd(_) => true,
+        _ => false,
+    }
+}
+
+/// A workspace of a [`Ladder`].
+#[derive(Debug)]
+pub struct LadderWorkspace {
+    first: AnyWorkspace,
+    /// What the rungs need, where there are any.
+    more: Option<Box<More>>,
+}
+
+impl LadderWorkspace {
+    /// Whether it can compress by the rungs.
+    #[must_use]
+    pub fn is_workers(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.worker)
+    }
+
+    /// The memory behind it, in bytes, without that of the first codec.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.heap_bytes())
+    }
+}
+
+#[derive(Debug)]
+struct More {
+    /// A stored unit that lies in several pieces, put together.
+    stored: Box<[u8]>,
+    /// A decoded unit.
+    unit: Box<[u8]>,
+    decoders: Decoders,
+    worker: bool,
+    #[cfg(feature = "zstd")]
+    zstd: Option<Compressor>,
+    #[cfg(feature = "lz4")]
+    lz4hc: Option<Lz4HcBox>,
+}
+
+/// What decoders need beside the first codec's workspace.
+#[derive(Debug)]
+struct Decoders {
+    #[cfg(feature = "zstd")]
+    zstd: Option<Decompressor>,
+}
+
+impl More {
+    fn new(ladder: &Ladder, worker: bool) -> Result<Self, WorkspaceError> {
+        #[cfg(feature = "lz4")]
+        let lz4hc = {
+            let wanted = worker && ladder.has_rung(|codec| matches!(codec, AnyCodec::Lz4Hc(_)));
+            wanted
+                .then(|| BoxedHc.workspace(UNIT_LEN_MAX))
+                .transpose()?
+        };
+        #[cfg(feature = "zstd")]
+        let zstd = worker.then(|| ladder.compressor()).transpose()?.flatten();
+        Ok(Self {
+            stored: zeroed(UNIT_LEN_MAX + EXTRA_LEN_MAX)?,
+            unit: zeroed(UNIT_LEN_MAX)?,
+            decoders: Decoders::new(ladder)?,
+            worker,
+            #[cfg(feature = "zstd")]
+            zstd,
+            #[cfg(feature = "lz4")]
+            lz4hc,
+        })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let mut bytes = size_of::<Self>() + self.stored.len() + self.unit.len();
+        #[cfg(feature = "zstd")]
+        {
+            bytes += self.zstd.as_ref().map_or(0, Compressor::heap_bytes);
+            bytes += self
+                .decoders
+                .zstd
+                .as_ref()
+                .map_or(0, Decompressor::heap_bytes);
+        }
+        #[cfg(feature = "lz4")]
+        {
+            bytes += self.lz4hc.as_ref().map_or(0, Lz4HcBox::heap_bytes);
+        }
+        bytes
+    }
+}
+
+impl Decoders {
+    #[cfg_attr(not(feature = "zstd"), expect(clippy::unnecessary_wraps))]
+    fn new(
+        #[cfg_attr(not(feature = "zstd"), expect(unused_variables))] ladder: &Ladder,
+    ) -> Result<Self, WorkspaceError> {
+        Ok(Self {
+            // The first codec's workspace has one if it is zstd.
+            #[cfg(feature = "zstd")]
+            zstd: (ladder.first.id() != CodecId::Zstd && ladder.knows(CodecId::Zstd))
+                .then(Decompressor::new)
+                .transpose()?,
+        })
+    }
+}
+
+impl From<AnyCodec> for Ladder {
+    /// The codec alone.
+    fn from(first: AnyCodec) -> Self {
+        Self {
+            first,
+            rungs: [None; RUNGS_MAX],
+        }
+    }
+}
+
+impl FromStr for Ladder {
+    type Err = LadderError;
+
+    /// # Errors
+    /// Those of [`Ladder::new`], and [`LadderError::Parse`] for a name that is none.
+    fn from_str(text: &str) -> Result<Self, LadderError> {
+        let mut codecs = text.split_ascii_whitespace().map(str::parse::<AnyCodec>);
+        let first = codecs.next().unwrap_or_else(|| text.parse());
+        let mut new = Self::from(first.map_err(LadderError::Parse)?);
+        for (at, codec) in codecs.enumerate() {
+            new.push(at + 1, codec.map_err(LadderError::Parse)?)?;
+        }
+        Ok(new)
+    }
+}
+
+impl fmt::Display for Ladder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(f)?;
+        for codec in self.rungs.iter().flatten() {
+            write!(f, " {codec}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Codec for Ladder {
+    type Workspace = LadderWorkspace;
+
+    fn id(&self) -> CodecId {
+        self.first.id()
+    }
+
+    /// The first codec's.
+    fn name(&self) -> &'static str {
+        self.first.name()
+    }
+
+    /// A reader's: it compresses by the first codec only.
+    fn workspace(&self, page_len: usize) -> Result<LadderWorkspace, WorkspaceError> {
+        self.make_workspace(page_len, false)
+    }
+
+    /// Enough for each of the codecs.
+    fn max_compressed_len(&self, page_len: usize) -> usize {
+        let lens = self
+            .codecs()
+            .map(|codec| codec.max_compressed_len(page_len));
+        lens.max().unwrap_or(usize::MAX)
+    }
+
+    #[inline]
+    fn compress(
+        &self,
+        workspace: &mut LadderWorkspace,
+        page: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        self.first.compress(&mut workspace.first, page, out)
+    }
+
+    #[inline]
+    fn decompress(
+        &self,
+        workspace: &mut LadderWorkspace,
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        self.first
+            .decompress(&mut workspace.first, compressed, page)
+    }
+
+    #[inline]
+    fn decompress_fragments(
+        &self,
+        workspace: &mut LadderWorkspace,
+        fragments: &[&[u8]],
+        scratch: &mut [u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        self.first
+            .decompress_fragments(&mut workspace.first, fragments, scratch, page)
+    }
+
+    fn rungs(&self) -> usize {
+        self.rungs.iter().flatten().count()
+    }
+
+    fn rung_id(&self, rung: usize) -> Option<CodecId> {
+        self.rung(rung).map(|codec| codec.id())
+    }
+
+    fn compress_rung(
+        &self,
+        rung: usize,
+        workspace: &mut LadderWorkspace,
+        page: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        if rung == 0 {
+            return self.compress(workspace, page, out);
+        }
+        let Some(codec) = self.rung(rung) else {
+            let (max, got) = (self.rungs(), rung);
+            return Err(CompressError::NoSuchRung { max, got });
+        };
+        let readers = CompressError::ReadersWorkspace { rung };
+        let more = workspace.more.as_deref_mut().ok_or(readers)?;
+        let (max, got) = (UNIT_LEN_MAX, page.len());
+        if got > max {
+            return Err(CompressError::PageTooLong { max, got });
+        }
+        match codec {
+            #[cfg(feature = "lz4")]
+            AnyCodec::Lz4Hc(_) => {
+                let tables = more.lz4hc.as_mut().ok_or(readers)?;
+                BoxedHc.compress(tables, page, out)
+            }
+            #[cfg(feature = "zstd")]
+            AnyCodec::Zstd(zstd) => {
+                let compressor = more.zstd.as_mut().ok_or(readers)?;
+                compressor.compress(zstd, page, out)
+            }
+            _ => Err(readers),
+        }
+    }
+
+    fn decompress_id(
+        &self,
+        id: CodecId,
+        workspace: &mut LadderWorkspace,
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        let LadderWorkspace { first, more } = workspace;
+        let decoders = more.as_deref_mut().map(|more| &mut more.decoders);
+        self.decode(id, first, decoders, compressed, page)
+    }
+
+    fn patches(&self) -> bool {
+        self.first.patches()
+    }
+
+    fn compress_patch(
+        &self,
+        workspace: &mut LadderWorkspace,
+        both: &[u8],
+        prefix: usize,
+        out: &mut [u8],
+    ) -> Result<usize, CompressError> {
+        self.first
+            .compress_patch(&mut workspace.first, both, prefix, out)
+    }
+
+    fn decompress_patch(
+        &self,
+        workspace: &mut LadderWorkspace,
+        reference: &[u8],
+        compressed: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        self.first
+            .decompress_patch(&mut workspace.first, reference, compressed, page)
+    }
+
+    /// 64 KiB with rungs, 0 without.
+    fn unit_len_max(&self) -> usize {
+        match self.rungs[0] {
+            Some(_) => UNIT_LEN_MAX,
+            None => 0,
+        }
+    }
+
+    fn decompress_unit<'w>(
+        &self,
+        id: CodecId,
+        workspace: &'w mut LadderWorkspace,
+        fragments: &[&[u8]],
+        unit_len: usize,
+        verify: &mut dyn FnMut(&[u8]) -> Option<Range<usize>>,
+    ) -> Result<&'w [u8], DecompressError> {
+        let LadderWorkspace { first, more } = workspace;
+        let max = self.unit_len_max();
+        let too_long = DecompressError::UnitTooLong { max, got: unit_len };
+        if unit_len > max {
+            return Err(too_long);
+        }
+        let More {
+            stored,
+            unit,
+            decoders,
+            ..
+        } = more.as_deref_mut().ok_or(too_long)?;
+        let bytes = match fragments {
+            [] => &[],
+            [whole] => *whole,
+            parts => gather(parts, stored)?,
+        };
+        let stream = verify(bytes)
+            .and_then(|range| bytes.get(range))
+            .ok_or(DecompressError::Rejected)?;
+        let unit = unit.get_mut(..unit_len).ok_or(too_long)?;
+        self.decode(id, first, Some(decoders), stream, unit)?;
+        Ok(unit)
+    }
+}

@@ -1,0 +1,282 @@
+use std::string::ToString;
+use std::vec;
+use std::vec::Vec;
+
+use super::*;
+use crate::testing::{KINDS, Kind, Noise, check_hostile, check_round_trip, sample_page};
+
+/// All ladders of this build: with each rung alone, all together, and none.
+fn ladders() -> Vec<Ladder> {
+    let texts = [
+        "raw",
+        "raw lz4hc",
+        "raw zstd:1",
+        "lz4",
+        "lz4 lz4hc",
+        "lz4hc zstd:3",
+        "lz4 zstd:3",
+        "lz4 lz4hc zstd:3 zstd:15",
+        "zstd:1",
+        "zstd:1 zstd:12",
+        "zstd:-1 lz4hc zstd:19",
+    ];
+    let ladders: Vec<Ladder> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+    assert!(ladders.len() > 1);
+    ladders
+}
+
+#[test]
+fn every_ladder_is_its_first_codec() {
+    for ladder in ladders() {
+        let page = sample_page(Kind::Text, 4096, 1);
+        let first = ladder.rung(0).unwrap();
+        for mut workspace in
+            [ladder.workspace(4096), ladder.worker_workspace(4096)].map(Result::unwrap)
+        {
+            let stream = check_round_trip(&ladder, &mut workspace, &page);
+            let alone = check_round_trip(&first, &mut first.workspace(4096).unwrap(), &page);
+            assert_eq!(stream, alone);
+        }
+        check_hostile(&ladder);
+    }
+}
+
+#[test]
+fn every_rung_comes_back_from_pages_and_units() {
+    for ladder in ladders() {
+        let mut worker = ladder.worker_workspace(4096).unwrap();
+        let mut reader = ladder.workspace(4096).unwrap();
+        for rung in 0..=ladder.rungs() {
+            let id = ladder.rung_id(rung).unwrap();
+            for kind in KINDS {
+                for len in [4096, 16384, 65536] {
+                    if rung == 0 && len > 4096 {
+                        continue;
+                    }
+                    let unit = sample_page(kind, len, 3 + rung as u64);
+                    let mut out = vec![0; ladder.max_compressed_len(len)];
+                    let got = ladder.compress_rung(rung, &mut worker, &unit, &mut out);
+                    out.truncate(got.unwrap());
+                    for workspace in [&mut worker, &mut reader] {
+                        let mut back = vec![0xAA; len];
+                        let done = ladder.decompress_id(id, workspace, &out, &mut back);
+                        assert_eq!(done, Ok(()));
+                        assert!(back == unit, "{ladder}, rung {rung}, {kind:?}");
+                        if ladder.unit_len_max() >= len {
+                            check_unit(&ladder, id, workspace, &out, &unit);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whole, and in pieces, with a header and a trailer.
+fn check_unit(
+    ladder: &Ladder,
+    id: CodecId,
+    workspace: &mut LadderWorkspace,
+    stream: &[u8],
+    unit: &[u8],
+) {
+    let stored = [b"head", stream, b"tail"].concat();
+    for cut in [0, 2, stored.len() / 2, stored.len()] {
+        let (one, two) = stored.split_at(cut);
+        for fragments in [&[&stored[..]][..], &[one, two], &[one, &[], two]] {
+            if fragments.len() > 1 && stored.len() > UNIT_LEN_MAX + EXTRA_LEN_MAX {
+                continue;
+            }
+            let mut seen = 0;
+            let got = ladder.decompress_unit(id, workspace, fragments, unit.len(), &mut |bytes| {
+                seen += 1;
+                assert_eq!(bytes, stored);
+                Some(4..bytes.len() - 4)
+            });
+            assert!(got == Ok(unit));
+            assert_eq!(seen, 1);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_a_typed_error() {
+    let page = sample_page(Kind::Text, 4096, 1);
+    let mut out = vec![0; 80_000];
+    for ladder in ladders() {
+        let rungs = ladder.rungs();
+        let mut reader = ladder.workspace(4096).unwrap();
+        let mut worker = ladder.worker_workspace(4096).unwrap();
+        assert!(!reader.is_workers());
+        assert_eq!(worker.is_workers(), rungs > 0);
+        assert_eq!(ladder.rung_id(rungs + 1), None);
+        assert_eq!(
+            ladder.compress_rung(rungs + 1, &mut worker, &page, &mut out),
+            Err(CompressError::NoSuchRung {
+                max: rungs,
+                got: rungs + 1
+            })
+        );
+        for rung in 1..=rungs {
+            assert_eq!(
+                ladder.compress_rung(rung, &mut reader, &page, &mut out),
+                Err(CompressError::ReadersWorkspace { rung })
+            );
+            assert!(matches!(
+                ladder.compress_rung(rung, &mut worker, &vec![0; 65537], &mut out),
+                Err(CompressError::PageTooLong { max: 65536, .. })
+            ));
+        }
+        let mut back = vec![0; 4096];
+        for id in [CodecId::Raw, CodecId::Lz4, CodecId::Zstd] {
+            let got = ladder.decompress_id(id, &mut reader, &[1, 2, 3], &mut back);
+            if ladder.knows(id) {
+                assert!(!matches!(got, Err(DecompressError::UnknownCodec { .. })));
+            } else {
+                assert_eq!(got, Err(DecompressError::UnknownCodec { got: id }));
+            }
+            assert!(got.is_err());
+        }
+        let max = ladder.unit_len_max();
+        assert_eq!(max, if rungs > 0 { 65536 } else { 0 });
+        let id = ladder.id();
+        let got = ladder.decompress_unit(id, &mut reader, &[], max + 1, &mut |_| None);
+        assert_eq!(got, Err(DecompressError::UnitTooLong { max, got: max + 1 }));
+        if rungs > 0 {
+            for range in [None, Some(0..4), Some(2..1), Some(9..9)] {
+                let verify = &mut |_: &[u8]| range.clone();
+                let got = ladder.decompress_unit(id, &mut reader, &[b"abc"], 4096, verify);
+                assert_eq!(got, Err(DecompressError::Rejected));
+            }
+            let long = vec![0; 40_000];
+            let got = ladder.decompress_unit(id, &mut reader, &[&long, &long], 4096, &mut |_| None);
+            assert!(matches!(got, Err(DecompressError::ScratchTooSmall { .. })));
+        }
+    }
+}
+
+#[test]
+fn hostile_units_are_errors_or_units() {
+    let mut noise = Noise(0xABCDEF);
+    for ladder in ladders().iter().filter(|ladder| ladder.rungs() > 0) {
+        let mut worker = ladder.worker_workspace(4096).unwrap();
+        for rung in 1..=ladder.rungs() {
+            let id = ladder.rung_id(rung).unwrap();
+            let unit = sample_page(Kind::Text, 16384, 5);
+            let mut out = vec![0; ladder.max_compressed_len(unit.len())];
+            let len = ladder
+                .compress_rung(rung, &mut worker, &unit, &mut out)
+                .unwrap();
+            out.truncate(len);
+            for _ in 0..300 {
+                let mut bad = out.clone();
+                match noise.below(3) {
+                    0 => bad.truncate(noise.below(len)),
+                    1 => bad.extend(noise.bytes(5)),
+                    _ => {
+                        let at = noise.below(len);
+                        bad[at] ^= 1 << noise.below(8);
+                    }
+                }
+                let (one, two) = bad.split_at(noise.below(bad.len()));
+                let got = ladder.decompress_unit(id, &mut worker, &[one, two], 16384, &mut |all| {
+                    Some(0..all.len())
+                });
+                assert!(got.is_err() || got.is_ok_and(|unit| unit.len() == 16384));
+            }
+            check_unit(ladder, id, &mut worker, &out, &unit);
+        }
+    }
+}
+
+#[test]
+fn patches_are_the_first_codecs() {
+    let reference = sample_page(Kind::Noise, 4096, 1);
+    let mut page = reference.clone();
+    page[1000..1064].fill(7);
+    let both = [&reference[..], &page].concat();
+    for ladder in ladders() {
+        let mut workspace = ladder.workspace(4096).unwrap();
+        let mut out = vec![0; ladder.max_compressed_len(4096)];
+        let got = ladder.compress_patch(&mut workspace, &both, 4096, &mut out);
+        assert_eq!(ladder.patches(), ladder.id() == CodecId::Lz4);
+        if !ladder.patches() {
+            assert_eq!(got, Err(CompressError::NoPatches));
+            let got = ladder.decompress_patch(&mut workspace, &reference, &[0], &mut out);
+            assert_eq!(got, Err(DecompressError::NoPatches));
+            continue;
+        }
+        let mut back = vec![0; 4096];
+        let stream = &out[..got.unwrap()];
+        let got = ladder.decompress_patch(&mut workspace, &reference, stream, &mut back);
+        assert_eq!(got, Ok(()));
+        assert!(back == page);
+    }
+}
+
+#[test]
+fn texts_round_trip() {
+    for ladder in ladders() {
+        assert_eq!(ladder.to_string().parse(), Ok(ladder));
+        let rungs: Vec<AnyCodec> = (1..=ladder.rungs())
+            .map(|at| ladder.rung(at).unwrap())
+            .collect();
+        assert_eq!(Ladder::new(ladder.rung(0).unwrap(), &rungs), Ok(ladder));
+    }
+    let parse = |text: &str| text.parse::<Ladder>();
+    for text in ["", " ", "gzip", "raw gzip"] {
+        let unknown = Err(LadderError::Parse(crate::ParseCodecError::UnknownName));
+        assert_eq!(parse(text), unknown, "{text:?}");
+    }
+    #[cfg(feature = "lz4")]
+    assert_eq!(parse("raw lz4"), Err(LadderError::NotDenser { rung: 1 }));
+    #[cfg(feature = "zstd")]
+    {
+        assert_eq!(parse("zstd:3 zstd"), Err(LadderError::Repeated { rung: 1 }));
+        assert_eq!(
+            parse("raw zstd:1 zstd:2 zstd:3 zstd:4"),
+            Err(LadderError::TooManyRungs { max: 3, got: 4 })
+        );
+    }
+}
+
+/// Workspaces of a ladder without rungs are those of the codec, and a pointer.
+#[test]
+fn without_rungs_nothing_is_added() {
+    for ladder in ladders().iter().filter(|ladder| ladder.rungs() == 0) {
+        assert_eq!(ladder.workspace(4096).unwrap().heap_bytes(), 0);
+        assert_eq!(ladder.worker_workspace(4096).unwrap().heap_bytes(), 0);
+    }
+    assert!(size_of::<LadderWorkspace>() <= size_of::<AnyWorkspace>() + 64);
+}
+
+/// Readers have no tables for compressors, and nothing they read makes them grow. zstd may change a worker's
+/// tables (it gives back large ones after 128 small frames), but not beyond what they were made with.
+#[test]
+fn reading_allocates_nothing() {
+    for ladder in ladders() {
+        let mut worker = ladder.worker_workspace(4096).unwrap();
+        let mut reader = ladder.workspace(4096).unwrap();
+        let (most, before) = (worker.heap_bytes(), reader.heap_bytes());
+        assert!(before < 400 << 10, "{ladder}: a reader's takes {before}");
+        assert!(most < 8 << 20, "{ladder}: a worker's takes {most}");
+        let unit = sample_page(Kind::Pointers, 65536, 9);
+        let mut out = vec![0; ladder.max_compressed_len(65536)];
+        for rung in (1..=ladder.rungs()).chain((1..=ladder.rungs()).rev()) {
+            let id = ladder.rung_id(rung).unwrap();
+            for turn in 0..400 {
+                let len = if turn % 200 == 199 { 65536 } else { 1024 };
+                let got = ladder.compress_rung(rung, &mut worker, &unit[..len], &mut out);
+                let stream = &out[..got.unwrap()];
+                let all = &mut |_: &[u8]| Some(0..stream.len());
+                assert!(
+                    ladder
+                        .decompress_unit(id, &mut reader, &[stream], len, all)
+                        .is_ok()
+                );
+                assert_eq!(reader.heap_bytes(), before, "{ladder}");
+                assert!(worker.heap_bytes() <= most, "{ladder}");
+            }
+        }
+    }
+}

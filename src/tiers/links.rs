@@ -1,0 +1,441 @@
+//! Reading through links, and letting go of what they stand for.
+
+use super::counters::{PATCH_HEAD, SHARED_HEAD, add, sub};
+use super::records::SEGMENTS_RESERVED;
+use super::worker::ClusterInfo;
+use crate::cache::{Cache, checksum_if, verify, whole};
+use crate::content::{Life, Link, Stored};
+use crate::counters::Counters;
+use crate::error::{Error, WrittenBack};
+use crate::workspace::{Shared, Workspace};
+use alloc_xv::{PageSource, Slot, SlotState};
+use compress::Codec;
+use core::ops::Deref;
+use lock_api::RawMutex;
+
+/// Shared objects between a page and its bytes: a patch and its base.
+const CHAIN_MAX: usize = 2;
+
+impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
+where
+    S: PageSource,
+    C: Codec,
+    W: Deref<Target = [Shared<C, PAGE>]>,
+    L: RawMutex,
+{
+    /// The page that a link stands for. The page's slot is held.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn decode_link(
+        &self,
+        codec: &mut C::Workspace,
+        stream: &mut [[u8; PAGE]; 2],
+        index: u64,
+        link: Link,
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        match link {
+            Link::Cluster(_) => self.decode_member(codec, index, page),
+            Link::Shared(number, _) => self.decode_shared(codec, stream, index, number, page),
+            Link::Backed(token, _) => Err(Error::WrittenBack(WrittenBack {
+                key: index,
+                token,
+                members: 0,
+            })),
+        }
+    }
+
+    /// A page of the cluster around it.
+    fn decode_member(
+        &self,
+        codec: &mut C::Workspace,
+        index: u64,
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        let corrupt = Error::Corrupt { index };
+        let (unit, place) = self.layout.unit_of(index);
+        let keys = self.layout.cluster_info(unit).zip(self.layout.cluster_data(unit));
+        let (info_key, data_key) = keys.ok_or(corrupt)?;
+        let info = self.slots.get(info_key)?.ok_or(corrupt)?;
+        let members = ClusterInfo::of(info.state()).ok_or(corrupt)?.members;
+        // The data cannot change before it is let go; others may read it then.
+        let data = self.slots.get(data_key)?.ok_or(corrupt)?;
+        drop(info);
+        match data.state() {
+            SlotState::Object { tag, .. } => {
+                let unit = self
+                    .decode_unit(codec, (data_key, members, tag), &data.fragments())
+                    .ok_or(corrupt)?;
+                copy_member(unit, members, place, page).ok_or(corrupt)
+            }
+            SlotState::Value(value) => match Link::of(value) {
+                Some(Link::Backed(token, _)) => Err(Error::WrittenBack(WrittenBack {
+                    key: data_key,
+                    token,
+                    members,
+                })),
+                _ => Err(corrupt),
+            },
+            SlotState::Empty => Err(corrupt),
+        }
+    }
+
+    /// All pages of a cluster, in the codec's buffer.
+    pub(crate) fn decode_unit<'w>(
+        &self,
+        codec: &'w mut C::Workspace,
+        (key, members, tag): (u64, u16, u16),
+        fragments: &[&[u8]],
+    ) -> Option<&'w [u8]> {
+        let Some(Stored::Page { codec: id, checked }) = Stored::from_tag(tag) else {
+            return None;
+        };
+        let len = members.count_ones() as usize * PAGE;
+        let bound = bind_members(key, members);
+        let mut check = |bytes: &[u8]| Some(0..verify(bound, bytes, checked)?.len());
+        self.codec
+            .decompress_unit(id, codec, fragments, len, &mut check)
+            .ok()
+    }
+
+    fn decode_shared(
+        &self,
+        codec: &mut C::Workspace,
+        stream: &mut [[u8; PAGE]; 2],
+        index: u64,
+        number: u32,
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        let corrupt = Error::Corrupt { index };
+        let key = self.layout.shared(number).ok_or(corrupt)?;
+        let slot = self.slots.get(key)?.ok_or(corrupt)?;
+        let SlotState::Object { tag, .. } = slot.state() else {
+            return Err(corrupt);
+        };
+        match Stored::from_tag(tag).ok_or(corrupt)? {
+            Stored::Page { codec: id, checked } => {
+                let bytes = whole(&slot, stream.as_flattened_mut()).ok_or(corrupt)?;
+                let bytes = stream_of(key, bytes, SHARED_HEAD, checked).ok_or(corrupt)?;
+                self.decode_stream(codec, id, bytes, page).ok_or(corrupt)
+            }
+            Stored::Patch { checked } => {
+                let base = base_of(&slot).ok_or(corrupt)?;
+                self.decode_base(codec, stream, index, base, page)?;
+                let [reference, stream] = stream;
+                reference.copy_from_slice(page);
+                let bytes = whole(&slot, stream).ok_or(corrupt)?;
+                let bound = bind_base(key, base);
+                let bytes = stream_of(bound, bytes, PATCH_HEAD, checked).ok_or(corrupt)?;
+                self.codec
+                    .decompress_patch(codec, reference, bytes, page)
+                    .map_err(|_| corrupt)
+            }
+            Stored::Word { .. } => Err(corrupt),
+        }
+    }
+
+    /// The page that a patch stands on. It is no patch itself.
+    fn decode_base(
+        &self,
+        codec: &mut C::Workspace,
+        stream: &mut [[u8; PAGE]; 2],
+        index: u64,
+        base: u32,
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        let corrupt = Error::Corrupt { index };
+        let key = self.layout.shared(base).ok_or(corrupt)?;
+        let slot = self.slots.get(key)?.ok_or(corrupt)?;
+        let SlotState::Object { tag, .. } = slot.state() else {
+            return Err(corrupt);
+        };
+        let Some(Stored::Page { codec: id, checked }) = Stored::from_tag(tag) else {
+            return Err(corrupt);
+        };
+        let bytes = whole(&slot, stream.as_flattened_mut()).ok_or(corrupt)?;
+        let bytes = stream_of(key, bytes, SHARED_HEAD, checked).ok_or(corrupt)?;
+        self.decode_stream(codec, id, bytes, page).ok_or(corrupt)
+    }
+
+    /// Lets go of what a link of page `index` stands for. The page's slot is held.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn release(&self, index: u64, link: Link) {
+        match link {
+            Link::Cluster(_) => {
+                sub(&self.tiers.cluster_pages, 1);
+                self.release_member(index);
+            }
+            Link::Shared(number, _) => {
+                sub(&self.tiers.shared_pages, 1);
+                self.release_shared(number);
+            }
+            Link::Backed(token, _) => {
+                sub(&self.tiers.backed_pages, 1);
+                self.release_token(token);
+            }
+        }
+    }
+
+    fn release_member(&self, index: u64) {
+        let (unit, place) = self.layout.unit_of(index);
+        let keys = self.layout.cluster_info(unit).zip(self.layout.cluster_data(unit));
+        let Some((info_key, data_key)) = keys else {
+            return;
+        };
+        let Ok(Some(mut slot)) = self.slots.get(info_key) else {
+            return;
+        };
+        let Some(mut info) = ClusterInfo::of(slot.state()) else {
+            return;
+        };
+        info.alive &= !(1 << place);
+        if info.alive == 0 {
+            self.clear_cluster(data_key);
+            slot.clear();
+        } else {
+            // Cannot fail: the slot holds a value already.
+            let _ = slot.set_value(info.value());
+        }
+    }
+
+    /// Empties the data of a cluster whose info is held.
+    pub(crate) fn clear_cluster(&self, data_key: u64) {
+        let Ok(Some(mut data)) = self.slots.get(data_key) else {
+            return;
+        };
+        match data.state() {
+            SlotState::Object { .. } => sub(&self.tiers.clusters, 1),
+            SlotState::Value(value) => {
+                if let Some(Link::Backed(token, _)) = Link::of(value) {
+                    sub(&self.tiers.backed_clusters, 1);
+                    self.release_token(token);
+                }
+            }
+            SlotState::Empty => {}
+        }
+        data.clear();
+    }
+
+    /// One reference less to a shared object; the last one empties it.
+    pub(crate) fn release_shared(&self, number: u32) {
+        let mut next = Some(number);
+        for _ in 0..CHAIN_MAX {
+            let Some(key) = next.take().and_then(|number| self.layout.shared(number)) else {
+                return;
+            };
+            let Ok(Some(mut slot)) = self.slots.get(key) else {
+                return;
+            };
+            let Some(references) = references(&slot) else {
+                return;
+            };
+            if references > 1 {
+                // Cannot fail: the bytes are there.
+                let _ = slot.write(0, &(references - 1).to_le_bytes());
+                return;
+            }
+            if let SlotState::Object { tag, .. } = slot.state()
+                && matches!(Stored::from_tag(tag), Some(Stored::Patch { .. }))
+            {
+                next = base_of(&slot);
+                sub(&self.tiers.patches, 1);
+            }
+            sub(&self.tiers.shared, 1);
+            slot.clear();
+        }
+    }
+
+    /// One reference more to a shared object that the caller knows to be there; false if it is not, or
+    /// has as many as there can be.
+    pub(crate) fn refer(&self, number: u32) -> bool {
+        let Some(key) = self.layout.shared(number) else {
+            return false;
+        };
+        let Ok(Some(mut slot)) = self.slots.get(key) else {
+            return false;
+        };
+        match references(&slot).and_then(|count| count.checked_add(1)) {
+            Some(count) => slot.write(0, &count.to_le_bytes()).is_ok(),
+            None => false,
+        }
+    }
+
+    /// A page was read whose age is not zero, or that has no object of its own.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn touch(
+        &self,
+        slot: &mut Slot<'_, S, L, ARENAS>,
+        workspace: &mut Workspace<C, PAGE>,
+        index: u64,
+        page: &[u8; PAGE],
+        counters: &Counters,
+    ) {
+        if let SlotState::Value(value) = slot.state()
+            && let Some(Link::Cluster(life)) = Link::of(value)
+            && life.age() == 0
+        {
+            // Read twice since the clock went round: it is not cold. If there is no memory for it, it stays
+            // where it is.
+            let _ = self.promote(slot, workspace, index, page, counters);
+            return;
+        }
+        self.touch_age(slot);
+    }
+
+    /// The same for a part of a page.
+    #[inline]
+    pub(crate) fn touch_age(&self, slot: &mut Slot<'_, S, L, ARENAS>) {
+        match slot.state() {
+            SlotState::Object { tag, .. } if Life::of_tag(tag).age() != 0 => {
+                let young = Life::of_tag(tag).with_age(0).on(tag);
+                // Cannot fail: it is an object's tag.
+                let _ = slot.set_tag(young);
+            }
+            SlotState::Value(value) => {
+                if let Some(link @ (Link::Cluster(life) | Link::Shared(_, life))) = Link::of(value)
+                    && life.age() != 0
+                {
+                    // Cannot fail: it is a value, and a value.
+                    let _ = slot.set_value(link.with_life(life.with_age(0)).value());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Stores a page by the first codec in the slot that links to it, which is held.
+    pub(crate) fn promote(
+        &self,
+        slot: &mut Slot<'_, S, L, ARENAS>,
+        workspace: &mut Workspace<C, PAGE>,
+        index: u64,
+        page: &[u8; PAGE],
+        counters: &Counters,
+    ) -> Result<(), Error> {
+        let old = slot.state();
+        let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
+        let sum = checksum_if(self.keeps_checksums(), index, stored);
+        let tag = Life::default().with_refault().on(tag);
+        slot.store(tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
+        crate::cache::remember::<PAGE>(counters, tag, stored.len());
+        self.forget(index, counters, old);
+        add(&self.tiers.promoted, 1);
+        Ok(())
+    }
+
+    /// Raises or lowers the live units of a token's segment. False if the segment has no slot and none
+    /// can be had.
+    pub(crate) fn claim_token(&self, token: u64) -> bool {
+        let Some(key) = self.layout.segment(token_segment(token)) else {
+            return false;
+        };
+        let Ok(mut slot) = self.slots.lock(key) else {
+            return false;
+        };
+        let live = match slot.state() {
+            SlotState::Value(live) => live,
+            _ => 0,
+        };
+        if slot.set_value(live + token_units(token)).is_err() {
+            return false;
+        }
+        add(&self.tiers.backed_units, token_units(token));
+        true
+    }
+
+    /// The record of a token is not wanted any more.
+    pub(crate) fn release_token(&self, token: u64) {
+        let Some(key) = self.layout.segment(token_segment(token)) else {
+            return;
+        };
+        let Ok(Some(mut slot)) = self.slots.get(key) else {
+            return;
+        };
+        let SlotState::Value(live) = slot.state() else {
+            return;
+        };
+        sub(&self.tiers.backed_units, token_units(token));
+        match live.saturating_sub(token_units(token)) {
+            0 if !token_segment(token).is_multiple_of(SEGMENTS_RESERVED) => slot.clear(),
+            // Cannot fail: the slot holds a value already.
+            live => {
+                let _ = slot.set_value(live);
+            }
+        }
+    }
+
+    /// Live units of 16 bytes in a segment of the backing store.
+    pub fn segment_live(&self, segment: u32) -> u64 {
+        let key = self.layout.segment(u64::from(segment));
+        match key.map(|key| self.slots.state(key)) {
+            Some(Ok(SlotState::Value(live))) => live,
+            _ => 0,
+        }
+    }
+}
+
+/// The segment of a token: its upper 28 of 56 bits.
+pub(crate) const fn token_segment(token: u64) -> u64 {
+    token >> 28 & 0x0fff_ffff
+}
+
+/// The units of a token's record: its lower 14 bits, less one.
+pub(crate) const fn token_units(token: u64) -> u64 {
+    (token & 0x3fff) + 1
+}
+
+/// What a cluster's checksum is bound to.
+pub(crate) const fn bind_members(key: u64, members: u16) -> u64 {
+    key ^ (members as u64) << 40
+}
+
+/// A page out of a unit that holds the members' pages.
+pub(crate) fn copy_member<const PAGE: usize>(
+    unit: &[u8],
+    members: u16,
+    place: u32,
+    page: &mut [u8; PAGE],
+) -> Option<()> {
+    let bit = 1u16.checked_shl(place)?;
+    if members & bit == 0 {
+        return None;
+    }
+    let before = (members & (bit - 1)).count_ones() as usize;
+    page.copy_from_slice(unit.get(before * PAGE..(before + 1) * PAGE)?);
+    Some(())
+}
+
+/// What a patch's checksum is bound to.
+pub(crate) const fn bind_base(key: u64, base: u32) -> u64 {
+    key ^ (base as u64) << 32
+}
+
+/// The stream of a shared object: behind its head, which changes and is in no checksum.
+fn stream_of(key: u64, bytes: &[u8], head: usize, checked: bool) -> Option<&[u8]> {
+    verify(key, bytes.get(head..)?, checked)
+}
+
+/// References to a shared object.
+pub(crate) fn references<S: PageSource, L: RawMutex, const ARENAS: usize>(
+    slot: &Slot<'_, S, L, ARENAS>,
+) -> Option<u32> {
+    word_at(slot, 0)
+}
+
+/// The base of a patch.
+pub(crate) fn base_of<S: PageSource, L: RawMutex, const ARENAS: usize>(
+    slot: &Slot<'_, S, L, ARENAS>,
+) -> Option<u32> {
+    word_at(slot, SHARED_HEAD)
+}
+
+fn word_at<S: PageSource, L: RawMutex, const ARENAS: usize>(
+    slot: &Slot<'_, S, L, ARENAS>,
+    offset: usize,
+) -> Option<u32> {
+    let mut bytes = [0; 4];
+    let copied = slot.fragments().copy_to(offset, &mut bytes);
+    (copied == bytes.len()).then(|| u32::from_le_bytes(bytes))
+}
