@@ -84,6 +84,7 @@ fn tiers_plan(args: &BenchArgs) -> TiersPlan {
         quick: args.quick,
         long: args.operations.or(day),
         backing: args.backing.clone(),
+        writeback: false,
     }
 }
 

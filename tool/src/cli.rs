@@ -94,8 +94,8 @@ Examples:
   compcache bench --tiers --long --json day.json     memory over 24 hours' worth of operations
 
 The pattern of --tiers. Pages 0 to n are put in order. Runs of 1 to 64 neighbouring pages, chosen at random, are hot until
-20 % (cold80) or 5 % (cold95) of the pages are. For some logical minutes (60, with --quick 30) each hot page is read once a
-minute; then all background work is done. What follows is measured: of 1000 operations 800 are gets, 150 overwrites, 25
+20 % (cold80) or 5 % (cold95) of the pages are. For some logical minutes (60, with --quick 30) each hot page is read three
+times a minute; then all background work is done. What follows is measured: of 1000 operations 800 are gets, 150 overwrites, 25
 discards and 25 puts of what was discarded 64 steps before. Of 100 gets, 99 are of hot pages by Zipf's law (exponent 1), one is of
 a random cold page. An overwrite exchanges the contents of two hot pages, so that every page is stored exactly once. 1157
 operations are a logical second, 10^8 are 24 hours; after each second the stores do their background work. All stores do the

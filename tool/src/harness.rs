@@ -2,7 +2,7 @@
 
 use compcache_bench::result::BenchResult;
 use compcache_bench::run::Plan;
-use compcache_bench::tiers::{TiersPlan, run_tiers};
+use compcache_bench::tiers::{Tiered, TiersPlan, run_tiers};
 use compress::AnyCodec;
 
 use crate::pages::PageSet;
@@ -50,7 +50,7 @@ pub(crate) fn run_tiers_bench(
     plan: &TiersPlan,
     progress: &mut dyn FnMut(&str, f64),
 ) -> Result<BenchResult, String> {
-    let tiers = run_tiers(pages.bytes(), plan, None, progress)?;
+    let tiers = run_tiers(pages.bytes(), plan, Some(&Tiered::build), progress)?;
     Ok(BenchResult {
         version: 1,
         pages: pages.info(),

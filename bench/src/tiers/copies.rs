@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use super::cpu::preemptions;
 use super::pattern::{OPERATIONS_PER_SECOND, Operation};
 use super::replay::{Lane, Replay};
 use super::result::{CopiesResult, UnrelatedResult};
@@ -19,7 +20,7 @@ const PAGES_PER_FOURTH: u64 = 5;
 /// A page is unrelated if fewer of its blocks than this are in an earlier one.
 const RELATED_BLOCKS: usize = 8;
 /// Puts between two changes from one store to the other.
-const TURN: usize = 256;
+const TURN: usize = 64;
 
 /// How long the phases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +168,7 @@ fn run_unrelated(
     if pages.is_empty() {
         return Err("no page is unrelated to the others; give other pages".to_owned());
     }
-    let mut seconds = Vec::new();
+    let mut rounds = Vec::new();
     let mut last = None;
     for round in 0..lengths.rounds.max(1) {
         let mut lanes = [true, false]
@@ -178,7 +179,7 @@ fn run_unrelated(
             })
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
-        seconds.push(alternate(pages, &mut lanes, round % 2)?);
+        rounds.push(alternate(pages, &mut lanes, round % 2)?);
         last = Some(lanes);
         progress((round + 1) as f64 / (lengths.rounds + 1) as f64);
     }
@@ -193,14 +194,22 @@ fn run_unrelated(
     for lane in &mut lanes {
         lane.verify(0, pages)?;
     }
-    seconds.sort_by(|a, b| (a[0] * b[1]).total_cmp(&(b[0] * a[1])));
-    let [on, off] = seconds[seconds.len() / 2];
+    let counted: usize = rounds.iter().map(|round| round.puts).sum();
+    let all = pages.len() * rounds.len();
+    rounds.retain(|round| round.puts > 0);
+    rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    let middle = rounds.get(rounds.len() / 2);
+    let Round {
+        seconds: [on, off],
+        puts,
+    } = *middle.ok_or("the machine is too busy to measure puts; try again when it is not")?;
     Ok(UnrelatedResult {
         pages: pages.len() as u64,
         put_on_vs_off: on / off,
         memory_on_vs_off: memory[0] as f64 / memory[1].max(1) as f64,
-        put_pages_per_s: pages.len() as f64 / on,
-        off_put_pages_per_s: pages.len() as f64 / off,
+        put_pages_per_s: puts as f64 / on,
+        off_put_pages_per_s: puts as f64 / off,
+        disturbed_share: 1.0 - counted as f64 / all as f64,
         memory_bytes: memory[0],
         off_memory_bytes: memory[1],
         mismatches: lanes.iter().map(|lane| lane.mismatches).sum(),
@@ -208,16 +217,20 @@ fn run_unrelated(
 }
 
 /// Puts all pages into both stores, some into one and then others, half the set away, into the
-/// other, so that neither finds pages in the processor's caches because of the other. Returns the
-/// seconds each took for its puts; ticks are not among them.
-fn alternate(pages: &[Page], lanes: &mut [Lane], first: usize) -> Result<[f64; 2], String> {
-    let mut seconds = [0.0; 2];
+/// other, so that neither finds pages in the processor's caches because of the other.
+fn alternate(pages: &[Page], lanes: &mut [Lane], first: usize) -> Result<Round, String> {
+    let mut round = Round {
+        seconds: [0.0; 2],
+        puts: 0,
+    };
     let (count, half) = (pages.len(), pages.len() / 2);
     let mut since_tick = 0;
     let mut now_ms = 0;
     for start in (0..count).step_by(TURN) {
         let turn = start..(start + TURN).min(count);
         since_tick += turn.len() as u64;
+        let before = preemptions();
+        let mut seconds = [0.0; 2];
         for place in 0..2 {
             let chosen = (first + place) % 2;
             let store = &lanes[chosen].store;
@@ -228,7 +241,10 @@ fn alternate(pages: &[Page], lanes: &mut [Lane], first: usize) -> Result<[f64; 2
                     .put(index as u64, &pages[index])
                     .map_err(|error| format!("{}: put: {error}", store.name()))?;
             }
-            seconds[chosen] += begin.elapsed().as_secs_f64();
+            seconds[chosen] = begin.elapsed().as_secs_f64();
+        }
+        if preemptions() == before {
+            round.add(seconds, turn.len());
         }
         if since_tick >= OPERATIONS_PER_SECOND {
             since_tick = 0;
@@ -236,7 +252,28 @@ fn alternate(pages: &[Page], lanes: &mut [Lane], first: usize) -> Result<[f64; 2
             lanes.iter_mut().for_each(|lane| lane.tick(now_ms));
         }
     }
-    Ok(seconds)
+    Ok(round)
+}
+
+/// Seconds that each store took for the same number of puts. Ticks are not among them, nor turns in
+/// which the CPU was taken away.
+#[derive(Clone, Copy)]
+struct Round {
+    seconds: [f64; 2],
+    puts: usize,
+}
+
+impl Round {
+    fn add(&mut self, seconds: [f64; 2], puts: usize) {
+        for (sum, seconds) in self.seconds.iter_mut().zip(seconds) {
+            *sum += seconds;
+        }
+        self.puts += puts;
+    }
+
+    fn ratio(&self) -> f64 {
+        self.seconds[0] / self.seconds[1]
+    }
 }
 
 #[cfg(test)]

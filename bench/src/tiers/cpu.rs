@@ -1,4 +1,4 @@
-//! CPU time of this process.
+//! CPU time of this process, and whether the CPU was taken away.
 
 /// User and system time of all threads so far, in seconds.
 pub(super) fn cpu_seconds() -> f64 {
@@ -9,6 +9,15 @@ pub(super) fn cpu_seconds() -> f64 {
     // SAFETY: `time` is a timespec of ours, which the call fills; nothing else is touched.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// How often this thread had to leave the CPU to others while it still had work.
+pub(super) fn preemptions() -> i64 {
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is an rusage of ours, which the call fills; nothing else is touched.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    usage.ru_nivcsw
 }
 
 #[cfg(test)]

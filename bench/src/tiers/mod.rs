@@ -6,8 +6,8 @@
 //! pages      ▏▊▊▊      ▊      ▊▊▊▊▊▊▊        ▊▊▊▊       ▏   hot: 20 % or 5 %, in runs of 1 to 64
 //!
 //! time       │ fill     │ cooling                │ measured phase                 │
-//!            │ put 0..n │ hot pages read, once a │ 80 % gets, 15 % overwrites,    │
-//!            │ in order │ minute; then settle    │ 2.5 % discards, 2.5 % re-puts  │
+//!            │ put 0..n │ hot pages read, 3 times│ 80 % gets, 15 % overwrites,    │
+//!            │ in order │ a minute; then settle  │ 2.5 % discards, 2.5 % re-puts  │
 //!            └──────────┴────────────────────────┴────────────────────────────────┘
 //!              a tick after each logical second: 1157 operations
 //! ```
@@ -22,7 +22,8 @@
 //! * **Discards**: a random hot page, which is put again 64 steps later.
 //! * **Time** is logical: 10^8 operations are 24 hours. After the operations of each second every store is told the time and
 //!   does its background work; that is no part of the operations' times, but of the CPU time.
-//! * **Cooling**: in each logical minute each hot page is read once. Then each store does all background work there is.
+//! * **Cooling**: in each third of a logical minute each hot page is read once. Then each store does all background work
+//!   there is.
 //! * **The same operations** in the same order for all stores, of which each in turn begins; every get is compared.
 //!
 //! The share of cold gets: Google's fleet is run so that fewer than 0.2 % of a job's working set are fetched from compressed
@@ -45,6 +46,7 @@ mod result;
 mod scan;
 mod setting;
 mod store;
+mod tiered;
 mod writeback;
 
 use std::path::PathBuf;
@@ -59,6 +61,7 @@ pub use self::result::{
 pub use self::scan::TextRuns;
 pub use self::setting::{Lengths, run_setting};
 pub use self::store::{Build, Page, Plain, PutError, Store, StoreOptions};
+pub use self::tiered::Tiered;
 pub use self::writeback::{BackingFile, run_writeback};
 
 /// What to run.
@@ -72,6 +75,8 @@ pub struct TiersPlan {
     pub long: Option<u64>,
     /// Where the backing file is to be.
     pub backing: Option<PathBuf>,
+    /// Run the part with a backing file.
+    pub writeback: bool,
 }
 
 impl TiersPlan {
@@ -128,16 +133,17 @@ pub fn run_tiers(
         let mut inner = |share: f64| progress("tiers, copies", (0.6 + 0.2 * share) * end);
         let lengths = plan.copies_lengths();
         copies = Some(run_copies(pages, plan.seed, lengths, build, &mut inner)?);
-        let mut inner = |share: f64| progress("tiers, writeback", (0.8 + 0.2 * share) * end);
-        let backing = plan.backing.as_deref();
-        writeback = Some(run_writeback(
-            pages,
-            plan.seed,
-            plan.lengths(),
-            backing,
-            build,
-            &mut inner,
-        )?);
+        if plan.writeback {
+            let mut inner = |share: f64| progress("tiers, writeback", (0.8 + 0.2 * share) * end);
+            writeback = Some(run_writeback(
+                pages,
+                plan.seed,
+                plan.lengths(),
+                plan.backing.as_deref(),
+                build,
+                &mut inner,
+            )?);
+        }
     }
     if let Some(operations) = plan.long {
         let mut inner = |share: f64| progress("tiers, long run", end + (1.0 - end) * share);

@@ -3,10 +3,13 @@
 //! A logical second's operations are done by one store, then by the next; who begins changes with
 //! each second, so that all see the same machine, and none finds the input in the processor's
 //! caches more often than the others. After them comes the second's background work.
+//!
+//! Percentiles are of all operations. The means whose ratios are taken leave out groups of 32
+//! operations in which the kernel gave the CPU to somebody else: a time slice is a thousand gets.
 
 use std::time::Instant;
 
-use super::cpu::cpu_seconds;
+use super::cpu::{cpu_seconds, preemptions};
 use super::pattern::{OPERATIONS_PER_SECOND, Operation};
 use super::store::{Page, Store};
 use crate::latency::Recorder;
@@ -16,6 +19,9 @@ use crate::latency::Recorder;
 /// the pattern's share of everything: thousands of gets, and tens of cold ones.
 pub(super) const PARTS: usize = 25;
 
+/// Operations between two looks at whether the CPU was taken away.
+const GROUP: usize = 32;
+
 /// Sum and number of some times.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mean {
@@ -24,9 +30,9 @@ pub(super) struct Mean {
 }
 
 impl Mean {
-    fn add(&mut self, ns: u64) {
-        self.sum_ns += ns;
-        self.count += 1;
+    fn add(&mut self, other: Self) {
+        self.sum_ns += other.sum_ns;
+        self.count += other.count;
     }
 
     fn get(self) -> Option<f64> {
@@ -43,6 +49,11 @@ pub(super) struct Times {
     pub(super) put: Recorder,
     pub(super) get_parts: [Mean; PARTS],
     pub(super) put_parts: [Mean; PARTS],
+    /// Of the group of operations that is being done: gets, puts.
+    group: [Mean; 2],
+    /// Groups, and those of them that are in no part because the CPU was taken away.
+    pub(super) groups: u64,
+    pub(super) disturbed_groups: u64,
 }
 
 /// The middle one of the ratios of the parts' means; `None` where no part has both.
@@ -84,22 +95,41 @@ impl Lane {
         mut times: Option<(&mut Times, usize)>,
     ) -> Result<(), String> {
         let cpu = cpu_seconds();
-        for operation in operations {
-            let start = times.is_some().then(Instant::now);
-            let result = self.operate(pages, operation);
-            let elapsed = start.map(|start| start.elapsed().as_nanos() as u64);
-            let done =
-                result.map_err(|text| format!("{}: {operation:?}: {text}", self.store.name()))?;
-            if let (Some((times, part)), Some(ns)) = (&mut times, elapsed) {
-                times.record(operation, *part, ns);
+        for group in operations.chunks(GROUP) {
+            let before = times.is_some().then(preemptions);
+            for operation in group {
+                self.one(
+                    pages,
+                    operation,
+                    times.as_mut().map(|(times, _)| &mut **times),
+                )?;
             }
-            if let Operation::Get { content, .. } = *operation
-                && (!done || *self.page != pages[content as usize])
-            {
-                self.mismatches += 1;
+            if let (Some((times, part)), Some(before)) = (&mut times, before) {
+                times.end_group(*part, preemptions() != before);
             }
         }
         self.cpu_s += cpu_seconds() - cpu;
+        Ok(())
+    }
+
+    fn one(
+        &mut self,
+        pages: &[Page],
+        operation: &Operation,
+        times: Option<&mut Times>,
+    ) -> Result<(), String> {
+        let start = times.is_some().then(Instant::now);
+        let result = self.operate(pages, operation);
+        if let (Some(times), Some(start)) = (times, start) {
+            times.record(operation, start.elapsed().as_nanos() as u64);
+        }
+        let done =
+            result.map_err(|text| format!("{}: {operation:?}: {text}", self.store.name()))?;
+        if let Operation::Get { content, .. } = *operation
+            && (!done || *self.page != pages[content as usize])
+        {
+            self.mismatches += 1;
+        }
         Ok(())
     }
 
@@ -149,7 +179,12 @@ impl Lane {
 }
 
 impl Times {
-    fn record(&mut self, operation: &Operation, part: usize, ns: u64) {
+    fn record(&mut self, operation: &Operation, ns: u64) {
+        let [gets, puts] = &mut self.group;
+        let one = Mean {
+            sum_ns: ns,
+            count: 1,
+        };
         match operation {
             Operation::Get { hot, .. } => {
                 self.get.record(ns);
@@ -158,14 +193,25 @@ impl Times {
                 } else {
                     self.cold_get.record(ns);
                 }
-                self.get_parts[part].add(ns);
+                gets.add(one);
             }
             Operation::Put { .. } => {
                 self.put.record(ns);
-                self.put_parts[part].add(ns);
+                puts.add(one);
             }
             Operation::Discard { .. } => {}
         }
+    }
+
+    fn end_group(&mut self, part: usize, disturbed: bool) {
+        let [gets, puts] = std::mem::take(&mut self.group);
+        self.groups += 1;
+        if disturbed {
+            self.disturbed_groups += 1;
+            return;
+        }
+        self.get_parts[part].add(gets);
+        self.put_parts[part].add(puts);
     }
 }
 
@@ -240,6 +286,30 @@ mod tests {
 
     fn parts(means: [u64; PARTS]) -> [Mean; PARTS] {
         means.map(|sum_ns| Mean { sum_ns, count: 1 })
+    }
+
+    #[test]
+    fn groups_that_were_disturbed_are_in_no_mean() {
+        let mut times = Times::default();
+        let get = Operation::Get {
+            index: 0,
+            content: 0,
+            hot: true,
+        };
+        let put = Operation::Put {
+            index: 0,
+            content: 0,
+        };
+        for (ns, disturbed) in [(10, false), (4_000_000, true), (20, false)] {
+            times.record(&get, ns);
+            times.record(&put, ns * 3);
+            times.end_group(4, disturbed);
+        }
+        assert_eq!(times.get_parts[4].get(), Some(15.0));
+        assert_eq!(times.put_parts[4].get(), Some(45.0));
+        assert_eq!((times.groups, times.disturbed_groups), (3, 1));
+        // Percentiles hide nothing.
+        assert_eq!(times.get.latency().max, 4_000_000);
     }
 
     #[test]

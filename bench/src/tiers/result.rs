@@ -96,6 +96,9 @@ pub struct TierStore {
     pub put_ns: Latency,
     /// Puts of the fill.
     pub fill_put_ns: Latency,
+    /// Share of the measured phase that is in no mean of the ratios, because the CPU was taken away: the
+    /// measure of how busy the machine was with other things.
+    pub disturbed_share: f64,
     /// CPU time of the process for this store, all threads: foreground and background.
     pub cpu_s: f64,
     /// The part of it that was the background's.
@@ -121,10 +124,12 @@ pub struct TierMemory {
     pub table_bytes: u64,
     /// Workspaces of the background work: codecs, units, dictionaries.
     pub workspace_bytes: u64,
+    /// What each thread that puts and gets needs while it does, beside the tables of its first codec: not counted.
+    pub foreground_workspace_bytes: u64,
 }
 
 impl TierMemory {
-    /// All of it.
+    /// All of it but the workspaces of the foreground.
     pub fn total_bytes(&self) -> u64 {
         self.mem_used_total + self.beside_bytes + self.table_bytes + self.workspace_bytes
     }
@@ -145,15 +150,19 @@ impl TierMemory {
 pub struct TierCounters {
     /// Pages stored again with a denser codec, alone.
     pub recompressed: u64,
-    /// Clusters made.
+    /// Clusters there are.
     pub clusters: u64,
+    /// Pages put into clusters.
+    pub clustered_pages: u64,
     /// Pages found to be copies of another.
     pub duplicates: u64,
     /// Pages stored as a difference.
     pub patches: u64,
-    /// Pages written to the backing store.
+    /// Pages that came back to the first codec because they were read again.
+    pub promoted: u64,
+    /// Records written to the backing store: a page or a cluster each.
     pub written_back: u64,
-    /// Pages read back from it.
+    /// Records read back from it.
     pub read_back: u64,
     /// Bytes of the backing store that are taken.
     pub backing_bytes: u64,
@@ -197,6 +206,8 @@ pub struct UnrelatedResult {
     pub put_pages_per_s: f64,
     /// Pages put in a second, without.
     pub off_put_pages_per_s: f64,
+    /// Share of the puts that are in neither time because the CPU was taken away.
+    pub disturbed_share: f64,
     /// Memory with the search.
     pub memory_bytes: u64,
     /// Memory without.

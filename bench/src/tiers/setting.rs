@@ -14,6 +14,9 @@ pub struct Lengths {
     pub operations: u64,
 }
 
+/// How often each hot page is read in a logical minute of cooling.
+pub(super) const SWEEPS_PER_MINUTE: u64 = 3;
+
 const LZ4: usize = 0;
 const ZSTD1: usize = 1;
 const TIERED: usize = 2;
@@ -64,18 +67,19 @@ pub fn run_setting(
     Ok(summary(replay, &fill, &times, &settled, &pattern, done))
 }
 
-/// Minutes in which every hot page is read once, and no other; then all background work there is.
+/// In each of three parts of a minute every hot page is read once, and no other; then comes all
+/// background work there is.
 pub(super) fn cool_down(
     pattern: &mut Pattern,
     replay: &mut Replay<'_>,
     minutes: u64,
 ) -> Result<(), String> {
     let mut operations = Vec::new();
-    for _ in 0..minutes {
+    for _ in 0..minutes * SWEEPS_PER_MINUTE {
         operations.clear();
         pattern.sweep(&mut operations);
-        let end = replay.now_ms + 60_000;
-        // A hot set that is read in less than a minute leaves seconds without operations.
+        let end = replay.now_ms + 60_000 / SWEEPS_PER_MINUTE;
+        // A hot set that is read in less time leaves seconds without operations.
         replay.seconds(&operations, &mut [])?;
         while replay.now_ms < end {
             replay.tick();
@@ -152,6 +156,7 @@ fn store(
         cold_get_ns: times.cold_get.latency(),
         put_ns: times.put.latency(),
         fill_put_ns: fill.put.latency(),
+        disturbed_share: times.disturbed_groups as f64 / times.groups.max(1) as f64,
         cpu_s: lane.cpu_s,
         background_cpu_s: lane.background_cpu_s,
         counters: lane.store.counters(),

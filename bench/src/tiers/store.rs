@@ -158,6 +158,7 @@ impl Store for Plain {
             beside_bytes: memory.beside,
             table_bytes: 0,
             workspace_bytes: 0,
+            foreground_workspace_bytes: 0,
         }
     }
 

@@ -8,7 +8,7 @@ use super::pattern::{OPERATIONS_PER_SECOND, Operation, Pattern};
 use super::replay::Replay;
 use super::result::WritebackResult;
 use super::scan::TextRuns;
-use super::setting::{Lengths, cool_down};
+use super::setting::{Lengths, SWEEPS_PER_MINUTE, cool_down};
 use super::store::{Build, Page, PutError, Store, StoreOptions};
 use crate::latency::Recorder;
 use crate::rng::Rng;
@@ -233,10 +233,10 @@ fn run_pattern(
     for second in operations.chunks(OPERATIONS_PER_SECOND as usize) {
         limited.second(second)?;
     }
-    for _ in 0..lengths.cooling_minutes {
+    for _ in 0..lengths.cooling_minutes * SWEEPS_PER_MINUTE {
         operations.clear();
         pattern.sweep(&mut operations);
-        let end = limited.now_ms + 60_000;
+        let end = limited.now_ms + 60_000 / SWEEPS_PER_MINUTE;
         for second in operations.chunks(OPERATIONS_PER_SECOND as usize) {
             limited.second(second)?;
         }
