@@ -4,8 +4,8 @@ use crate::checksum::{CHECKSUM_LEN, checksum};
 use crate::content::{Life, Link, Stored, value_to_word, word_to_value};
 use crate::counters::{Counters, IoStat, Memory, MmStat, SIZE_CLASSES, count, size_class, uncount};
 use crate::error::{BuildError, Error};
-use crate::workspace::{Shared, Workspace, borrow};
 use crate::tiers::{Layout, TierCounters, UNIT_LEN_MAX, UNIT_PAGES_MAX};
+use crate::workspace::{Shared, Workspace, borrow};
 use alloc_xv::{Compacted, PageSource, Slot, SlotState, Slots};
 use compress::{Codec, CodecId, Raw, decompress_fragments, fill, same_filled};
 use core::ops::Deref;
@@ -527,29 +527,28 @@ where
     /// Takes what a slot held before off the counters, and lets go of what it shared. If that was
     /// something, the slot is held.
     pub(crate) fn forget(&self, index: u64, counters: &Counters, old: SlotState) {
-    match old {
-        SlotState::Empty => {}
-        SlotState::Value(value) => match Link::of(value) {
-            None => uncount(&counters.same_pages),
-            Some(link) => self.release(index, link),
-        },
-        SlotState::Object { size, tag } => match Stored::from_tag(tag) {
-            Some(Stored::Word { .. }) => {
-                uncount(&counters.same_pages);
-                uncount(&counters.word_objects);
-            }
-            Some(Stored::Page { codec, checked }) => {
-                let sum = if checked { CHECKSUM_LEN } else { 0 };
-                uncount(&counters.sizes[size_class::<PAGE>(size.saturating_sub(sum))]);
-                if codec == CodecId::Raw {
-                    uncount(&counters.huge_pages);
+        match old {
+            SlotState::Empty => {}
+            SlotState::Value(value) => match Link::of(value) {
+                None => uncount(&counters.same_pages),
+                Some(link) => self.release(index, link),
+            },
+            SlotState::Object { size, tag } => match Stored::from_tag(tag) {
+                Some(Stored::Word { .. }) => {
+                    uncount(&counters.same_pages);
+                    uncount(&counters.word_objects);
                 }
-            }
-            Some(Stored::Patch { .. }) | None => {}
-        },
+                Some(Stored::Page { codec, checked }) => {
+                    let sum = if checked { CHECKSUM_LEN } else { 0 };
+                    uncount(&counters.sizes[size_class::<PAGE>(size.saturating_sub(sum))]);
+                    if codec == CodecId::Raw {
+                        uncount(&counters.huge_pages);
+                    }
+                }
+                Some(Stored::Patch { .. }) | None => {}
+            },
+        }
     }
-}
-
 
     /// Checks every invariant of the allocator, and that links and what they stand for agree. For
     /// tests: it takes long, and no other thread may use the cache.

@@ -126,7 +126,11 @@ impl Life {
     }
 
     pub(crate) fn with_mark(self, mark: bool) -> Self {
-        Self(if mark { self.0 | Self::MARK } else { self.0 & !Self::MARK })
+        Self(if mark {
+            self.0 | Self::MARK
+        } else {
+            self.0 & !Self::MARK
+        })
     }
 
     /// The page was moved to a denser form once and came back: it is not moved again so soon.

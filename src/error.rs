@@ -147,7 +147,10 @@ impl fmt::Display for BuildError {
             }
             Self::NoWorkspace => f.write_str("no workspace given; at least one is needed"),
             Self::BadUnit { unit, max } => {
-                write!(f, "units of {unit} bytes; expected a power of two up to {max}")
+                write!(
+                    f,
+                    "units of {unit} bytes; expected a power of two up to {max}"
+                )
             }
             Self::Workspace(error) => write!(f, "no workspace for the codec: {error}"),
             #[cfg(feature = "std")]

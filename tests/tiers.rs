@@ -35,7 +35,9 @@ impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
         let ladder: Ladder = ladder.parse().unwrap();
         let worker = Worker::new(ladder.worker_workspace(PAGE).unwrap());
         let space = Workspace::new(ladder.workspace(PAGE).unwrap());
-        let stock = (0..6).map(|seed| mixed(seed, 20 + 30 * seed as usize)).collect();
+        let stock = (0..6)
+            .map(|seed| mixed(seed, 20 + 30 * seed as usize))
+            .collect();
         Self {
             cache: cache(source, ladder, config),
             worker: Box::new(worker),

@@ -21,12 +21,16 @@ where
     pub(crate) fn check_tiers(&self) -> Result<(), &'static str> {
         let (mut members, mut shared_pages, mut backed) = (0, 0, 0);
         let mut all_fine = true;
-        self.each(0, self.pages(), &mut |_, state| match Seen::of(state).form {
-            Form::Member => members += 1,
-            Form::Shared(_) => shared_pages += 1,
-            Form::Backed(_) => backed += 1,
-            _ => {}
-        });
+        self.each(
+            0,
+            self.pages(),
+            &mut |_, state| match Seen::of(state).form {
+                Form::Member => members += 1,
+                Form::Shared(_) => shared_pages += 1,
+                Form::Backed(_) => backed += 1,
+                _ => {}
+            },
+        );
         let stat = self.tier_stat();
         if (members, shared_pages, backed)
             != (stat.cluster_pages, stat.shared_pages, stat.backed_pages)
@@ -35,16 +39,21 @@ where
         }
         let (mut in_memory, mut in_store) = (0, 0);
         for unit in 0..self.layout.units() {
-            let (Some(info), Some(data)) =
-                (self.layout.cluster_info(unit), self.layout.cluster_data(unit))
-            else {
+            let (Some(info), Some(data)) = (
+                self.layout.cluster_info(unit),
+                self.layout.cluster_data(unit),
+            ) else {
                 return Err("a unit without slots");
             };
             let info = self.slots.state(info).map_err(|_| "a bad key")?;
             let data = self.slots.state(data).map_err(|_| "a bad key")?;
-            let linked = self.survey(unit).iter().enumerate().fold(0u16, |set, (place, seen)| {
-                set | u16::from(seen.form == Form::Member) << place
-            });
+            let linked = self
+                .survey(unit)
+                .iter()
+                .enumerate()
+                .fold(0u16, |set, (place, seen)| {
+                    set | u16::from(seen.form == Form::Member) << place
+                });
             match ClusterInfo::of(info) {
                 None if linked != 0 || data != SlotState::Empty => {
                     return Err("a cluster without info");

@@ -54,7 +54,10 @@ where
     ) -> Result<(), Error> {
         let corrupt = Error::Corrupt { index };
         let (unit, place) = self.layout.unit_of(index);
-        let keys = self.layout.cluster_info(unit).zip(self.layout.cluster_data(unit));
+        let keys = self
+            .layout
+            .cluster_info(unit)
+            .zip(self.layout.cluster_data(unit));
         let (info_key, data_key) = keys.ok_or(corrupt)?;
         let info = self.slots.get(info_key)?.ok_or(corrupt)?;
         let members = ClusterInfo::of(info.state()).ok_or(corrupt)?.members;
@@ -179,7 +182,10 @@ where
 
     fn release_member(&self, index: u64) {
         let (unit, place) = self.layout.unit_of(index);
-        let keys = self.layout.cluster_info(unit).zip(self.layout.cluster_data(unit));
+        let keys = self
+            .layout
+            .cluster_info(unit)
+            .zip(self.layout.cluster_data(unit));
         let Some((info_key, data_key)) = keys else {
             return;
         };

@@ -28,10 +28,10 @@ mod records;
 mod same;
 mod worker;
 
-pub use counters::{TierStat, Work};
 pub(crate) use counters::TierCounters;
-pub(crate) use layout::{Layout, UNIT_PAGES_MAX};
+pub use counters::{TierStat, Work};
 pub use layout::UNIT_LEN_MAX;
+pub(crate) use layout::{Layout, UNIT_PAGES_MAX};
 pub use policy::{Policy, Tick};
 pub use recompress::{Recompress, What};
 pub use records::Stand;

@@ -105,6 +105,8 @@ pub(crate) struct Progress {
     /// The page that the sweep is at, and the cluster; `None` if there is none.
     sweep: Option<u64>,
     rotten: Option<u64>,
+    /// Where making room goes on, for each age.
+    squeeze: [u64; 4],
 }
 
 impl Progress {
@@ -119,6 +121,7 @@ impl Progress {
             accesses: 0,
             sweep: None,
             rotten: None,
+            squeeze: [0; 4],
         }
     }
 }
@@ -153,14 +156,7 @@ where
         budget: u64,
     ) -> Result<Tick, Error> {
         let _one = self.tiers.enter()?;
-        let rungs = self.codec().rungs();
-        let policy = Policy {
-            cold_age: policy.cold_age.clamp(1, Life::AGE_MAX),
-            cold_rung: policy.cold_rung.min(rungs),
-            cool_rung: policy.cool_rung.min(rungs),
-            patches: policy.patches && policy.same,
-            ..*policy
-        };
+        let policy = self.possible(policy);
         let before = worker.work;
         worker.work = Work::default();
         let result = self.steps(worker, &policy, now_ms, budget);
@@ -204,7 +200,10 @@ where
             return;
         }
         let io = self.io_stat();
-        let accesses = io.reads.wrapping_add(io.writes).wrapping_add(io.notify_free);
+        let accesses = io
+            .reads
+            .wrapping_add(io.writes)
+            .wrapping_add(io.notify_free);
         progress.turn_began = Some(now_ms);
         if progress.quiet_at == Some(accesses) {
             return;
@@ -230,7 +229,8 @@ where
             let life = seen.life.with_age(seen.life.age() + 1);
             progress.unseen += u64::from(!life.is_seen() && !matches!(seen.form, Form::Shared(_)));
             let untried = usize::from(life.rung()) < rung;
-            progress.cold += u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
+            progress.cold +=
+                u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
             if life == seen.life {
                 return Touch::Keep;
             }
@@ -249,7 +249,11 @@ where
             }
             let unseen = progress.unseen;
             let all = self.mm_stat().orig_data_size / PAGE as u64;
-            if policy.same && unseen > 0 && unseen >= all / RUN_SHARE && worker.run.stage == Stage::Rest {
+            if policy.same
+                && unseen > 0
+                && unseen >= all / RUN_SHARE
+                && worker.run.stage == Stage::Rest
+            {
                 self.start_run(worker);
             }
         }
@@ -318,13 +322,71 @@ where
         Ok(true)
     }
 
+    /// Makes pages denser at once because memory is short: the coldest first, `budget` pages' worth of
+    /// work. Pages of the youngest age, which were used since the clock went round, are left alone.
+    pub fn squeeze(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        policy: &Policy,
+        budget: u64,
+    ) -> Result<Work, Error> {
+        let _one = self.tiers.enter()?;
+        let before = core::mem::take(&mut worker.work);
+        let result = self.squeeze_steps(worker, policy, budget);
+        let work = worker.work;
+        worker.work = before.and(work);
+        result.map(|()| work)
+    }
+
+    fn squeeze_steps(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        policy: &Policy,
+        budget: u64,
+    ) -> Result<(), Error> {
+        let mut policy = self.possible(policy);
+        if policy.cold_rung == 0 {
+            return Ok(());
+        }
+        for age in (1..=Life::AGE_MAX).rev() {
+            policy.cold_age = age;
+            let from = worker.progress.squeeze[usize::from(age)];
+            let saved = worker.progress.sweep.replace(from);
+            while worker.progress.sweep.is_some() && worker.work.units() < budget {
+                self.sweep(worker, &policy)?;
+            }
+            let next = worker.progress.sweep.take().unwrap_or(0);
+            worker.progress.squeeze[usize::from(age)] = next;
+            worker.progress.sweep = saved;
+            if worker.work.changed > 0 || worker.work.units() >= budget {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What of a policy this cache's codec can do.
+    fn possible(&self, policy: &Policy) -> Policy {
+        let rungs = self.codec().rungs();
+        Policy {
+            cold_age: policy.cold_age.clamp(1, Life::AGE_MAX),
+            cold_rung: policy.cold_rung.min(rungs),
+            cool_rung: policy.cool_rung.min(rungs),
+            patches: policy.patches && policy.same,
+            ..*policy
+        }
+    }
+
     /// Looks for a cluster in which many pages are dead, and packs it. False if there is no such sweep.
     fn sweep_rotten(&self, worker: &mut Worker<C, PAGE>, policy: &Policy) -> Result<bool, Error> {
         let Some(from) = worker.progress.rotten else {
             return Ok(false);
         };
         let units = self.layout.units();
-        let keys = (self.layout.cluster_data(from), self.layout.cluster_data(units.saturating_sub(1)));
+        let keys = (
+            self.layout.cluster_data(from),
+            self.layout.cluster_data(units.saturating_sub(1)),
+        );
         let (Some(key), Some(last)) = keys else {
             worker.progress.rotten = None;
             return Ok(false);

@@ -236,7 +236,9 @@ where
         worker.work.compressed += u64::from(members.count_ones());
         let (space, stream) = (&mut worker.space, &mut worker.stream);
         let pages = worker.unit.get(..len).unwrap_or(&[]);
-        let len = self.codec.compress_rung(rung, &mut space.codec, pages, stream)?;
+        let len = self
+            .codec
+            .compress_rung(rung, &mut space.codec, pages, stream)?;
         let stored = stream.get(..len).unwrap_or(&[]);
         if len * CLUSTER_GAIN / 100 + 8 >= before || len > alloc_xv::OBJECT_MAX {
             for index in self.indices(unit, new) {
@@ -303,13 +305,20 @@ where
             };
             let index = first + place as u64;
             let seen = self.look(&mut worker.space, &mut worker.work, index, page);
-            if let Some(Seen { form: Form::Own(_), size, .. }) = seen {
+            if let Some(Seen {
+                form: Form::Own(_),
+                size,
+                ..
+            }) = seen
+            {
                 members |= 1 << place;
                 before += size + 4;
             }
         }
         for (rank, place) in places(members).enumerate() {
-            worker.unit.copy_within(place * PAGE..(place + 1) * PAGE, rank * PAGE);
+            worker
+                .unit
+                .copy_within(place * PAGE..(place + 1) * PAGE, rank * PAGE);
         }
         Ok((members.count_ones() >= 2).then_some((members, before)))
     }
@@ -392,13 +401,18 @@ where
         for index in self.indices(unit, alive) {
             let [page, _] = &mut worker.both;
             let seen = self.look(&mut worker.space, &mut worker.work, index, page);
-            let Some(Seen { form: Form::Member, .. }) = seen else {
+            let Some(Seen {
+                form: Form::Member, ..
+            }) = seen
+            else {
                 self.note(index, |life| life);
                 continue;
             };
             worker.work.compressed += 1;
             let (space, stream) = (&mut worker.space, &mut worker.stream);
-            let len = self.codec.compress_rung(rung, &mut space.codec, page, stream)?;
+            let len = self
+                .codec
+                .compress_rung(rung, &mut space.codec, page, stream)?;
             let (id, stored) = match (self.codec.rung_id(rung), stream.get(..len)) {
                 (Some(id), Some(stored)) if len < PAGE - PAGE / HUGE_SHARE => (id, stored),
                 _ => (CodecId::Raw, &page[..]),
@@ -422,7 +436,11 @@ where
     }
 
     /// The pages of a unit that are in a set.
-    fn indices(&self, unit: u64, set: u16) -> impl Iterator<Item = u64> + use<S, C, W, L, PAGE, ARENAS> {
+    fn indices(
+        &self,
+        unit: u64,
+        set: u16,
+    ) -> impl Iterator<Item = u64> + use<S, C, W, L, PAGE, ARENAS> {
         let first = unit * self.layout.unit_pages();
         places(set).map(move |place| first + place as u64)
     }
@@ -432,4 +450,3 @@ where
 fn places(set: u16) -> impl Iterator<Item = usize> {
     (0..UNIT_PAGES_MAX).filter(move |place| set & 1 << place != 0)
 }
-

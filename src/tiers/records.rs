@@ -11,7 +11,7 @@ use super::worker::{ClusterInfo, Form, Seen, Worker, set_life};
 use crate::cache::{Cache, verify};
 use crate::content::{Life, Link, Stored};
 use crate::error::{Error, WrittenBack};
-use crate::workspace::{Shared, Workspace};
+use crate::workspace::{Shared, Workspace, borrow};
 use alloc_xv::{PageSource, Slot, SlotState};
 use compress::{Codec, CodecId};
 use core::ops::Deref;
@@ -126,8 +126,8 @@ where
             return Ok(false);
         };
         match slot.state() {
-            SlotState::Value(value)
-                if matches!(Link::of(value), Some(Link::Backed(found, _)) if found == old) => {}
+            SlotState::Value(value) if matches!(Link::of(value), Some(Link::Backed(found, _)) if found == old) =>
+                {}
             _ => return Ok(false),
         }
         if !self.claim_token(new) {
@@ -158,6 +158,17 @@ where
             page.fill(0);
             corrupt
         })
+    }
+
+    /// [`get_record`](Self::get_record) with a workspace of the cache's.
+    pub fn get_written_back(
+        &self,
+        index: u64,
+        at: WrittenBack,
+        record: &[u8],
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        self.get_record(&mut borrow(self.bank()), index, at, record, page)
     }
 
     fn decode_record(
@@ -269,6 +280,7 @@ where
                 huge: seen.form == Form::Own(CodecId::Raw),
                 refault: seen.life.is_refault(),
                 member: seen.form == Form::Member,
+                tried: usize::from(seen.life.rung()) >= self.codec().rungs().max(1),
             };
             let here = matches!(seen.form, Form::Own(_) | Form::Member);
             if found.is_none() && here && wants(stand) {
@@ -309,4 +321,6 @@ pub struct Stand {
     pub refault: bool,
     /// It is in a cluster, which goes as a whole.
     pub member: bool,
+    /// All denser codecs were tried on it.
+    pub tried: bool,
 }

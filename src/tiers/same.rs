@@ -28,8 +28,12 @@ const FEATURES: usize = 2;
 const BLOCKS_MIN: u32 = 4;
 /// The table has this share of the memory in use.
 const TABLE_SHARE: u64 = 500;
-/// A patch is worth it if it takes less than this share of the page's own bytes.
-const PATCH_SHARE: usize = 2;
+/// A patch is worth it if it takes at most so many quarters of the page's own bytes.
+const PATCH_QUARTERS: usize = 3;
+/// Neighbouring places of the table that a feature may lie in.
+const WAYS: u64 = 8;
+/// Places for each feature that is looked at: with half of them free few features find their eight taken.
+const PLACES_EACH: u64 = 2;
 /// What a page in a cluster takes there, for that comparison: a share of the page.
 const MEMBER_SHARE: usize = 4;
 /// Bits of a feature that a place of the table keeps: a slot's value less a page's index.
@@ -91,7 +95,7 @@ where
     pub(crate) fn start_run(&self, worker: &mut Worker<C, PAGE>) {
         let used = self.mm_stat();
         let places = (used.mem_used_total / TABLE_SHARE / 8).max(64);
-        let places = places.min(self.layout.table_len());
+        let places = places.min(self.layout.table_len()) / WAYS * WAYS;
         if places == 0 || self.layout.shared_len() == 0 {
             return;
         }
@@ -100,7 +104,9 @@ where
         worker.run = Run {
             stage: Stage::Pages,
             part: 0,
-            parts: (pages * FEATURES as u64).div_ceil(places).max(1),
+            parts: (pages * FEATURES as u64 * PLACES_EACH)
+                .div_ceil(places)
+                .max(1),
             places,
             next: 0,
         };
@@ -175,22 +181,19 @@ where
                 continue;
             }
             let feature = feature / run.parts;
-            let print = feature / run.places & ((1 << PRINT_BITS) - 1);
-            let Some(key) = self.layout.table(feature % run.places) else {
-                continue;
-            };
-            let candidate = match self.slots.state(key)? {
-                SlotState::Value(value) if value >> 32 == print => Some(value & 0xffff_ffff),
-                _ => None,
-            };
-            if let Some(other) = candidate.filter(|&other| other != index) {
+            let sets = run.places / WAYS;
+            let print = feature / sets & ((1 << PRINT_BITS) - 1);
+            let (other, room) = self.find(feature % sets * WAYS, print, index)?;
+            if let Some(other) = other.filter(|&other| other != index) {
                 merged = self.merge(worker, (index, seen), other, ages)?;
                 if merged {
                     break;
                 }
             }
             // The older one stays, as long as it is there.
-            if candidate.is_none() && index <= u64::from(u32::MAX) {
+            if let (None, Some(key)) = (other, room)
+                && index <= u64::from(u32::MAX)
+            {
                 // Without memory for the table there are fewer candidates.
                 let _ = self.slots.set_value(key, print << 32 | index);
             }
@@ -199,6 +202,35 @@ where
             self.note(index, |life| if last { life.with_seen() } else { life });
         }
         Ok(())
+    }
+
+    /// Looks through a set of the table: the page that had this feature, and a place for another.
+    fn find(
+        &self,
+        first: u64,
+        print: u64,
+        index: u64,
+    ) -> Result<(Option<u64>, Option<u64>), Error> {
+        let Some(first) = self.layout.table(first) else {
+            return Ok((None, None));
+        };
+        let (mut other, mut taken) = (None, 0u64);
+        self.slots.visit_leaf(first, first + WAYS, |key, state| {
+            taken |= 1 << (key - first);
+            match state {
+                SlotState::Value(value) if value >> 32 == print => {
+                    other = Some(value & 0xffff_ffff);
+                }
+                _ => {}
+            }
+            Touch::Keep
+        })?;
+        // If all are taken, some other goes.
+        let way = match u64::from(taken.trailing_ones()) {
+            free if free < WAYS => free,
+            _ => index % WAYS,
+        };
+        Ok((other, Some(first + way)))
     }
 
     /// Makes page `index`, which is in the second buffer, a link to what page `other` has, or a patch
@@ -266,12 +298,15 @@ where
         worker.work.compressed += 1;
         let both = worker.both.as_flattened();
         let (space, stream) = (&mut worker.space, &mut worker.stream);
-        let len = match self.codec.compress_patch(&mut space.codec, both, PAGE, stream) {
+        let len = match self
+            .codec
+            .compress_patch(&mut space.codec, both, PAGE, stream)
+        {
             Ok(len) => len,
             // Pages that are too long for patches.
             Err(_) => return Ok(false),
         };
-        if (len + PATCH_HEAD + 16) * PATCH_SHARE > own {
+        if (len + PATCH_HEAD + 16) * 4 > own * PATCH_QUARTERS {
             return Ok(false);
         }
         // `share` needs the other buffer.
@@ -291,7 +326,11 @@ where
         let sum = checksum_if(checked, bind_base(key, base), room);
         let tag = Stored::Patch { checked }.tag();
         let head = [1u32.to_le_bytes(), base.to_le_bytes()];
-        let parts = [head.as_flattened(), room, sum.as_ref().map_or(&[], |sum| sum)];
+        let parts = [
+            head.as_flattened(),
+            room,
+            sum.as_ref().map_or(&[], |sum| sum),
+        ];
         if self.slots.store(key, tag, &parts).is_err() {
             worker.work.no_space += 1;
             self.release_shared(base);
@@ -386,9 +425,10 @@ where
         let len = self.layout.shared_len();
         for _ in 0..NUMBER_LEAVES {
             let from = u64::from(worker.next_shared) % len.max(1);
-            let (Some(first), Some(last)) =
-                (self.layout.shared(from as u32), self.layout.shared((len - 1) as u32))
-            else {
+            let (Some(first), Some(last)) = (
+                self.layout.shared(from as u32),
+                self.layout.shared((len - 1) as u32),
+            ) else {
                 return Ok(None);
             };
             // The first key that is not seen, as keys come in order.

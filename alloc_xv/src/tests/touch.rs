@@ -22,10 +22,7 @@ fn who_holds_a_slot_changes_its_tag_and_nothing_else() {
     let size = b"some bytes".len();
     assert_eq!(
         slots.state(3).unwrap(),
-        SlotState::Object {
-            size,
-            tag: TAG_MAX
-        }
+        SlotState::Object { size, tag: TAG_MAX }
     );
     assert_eq!(content(&slots, 3), b"some bytes");
     slots.set_value(4, 9).unwrap();
@@ -120,10 +117,7 @@ fn a_visit_leaves_out_what_somebody_holds_and_what_makes_no_sense() {
     assert_eq!(slots.state(2).unwrap(), SlotState::Value(5));
     // Where no leaf is, nothing is shown and nothing taken.
     let before = slots.pages_used();
-    assert_eq!(
-        slots.visit_leaf(5000, 9000, |_, _| panic!()).unwrap(),
-        5120
-    );
+    assert_eq!(slots.visit_leaf(5000, 9000, |_, _| panic!()).unwrap(), 5120);
     assert_eq!(slots.pages_used(), before);
     assert!(
         slots

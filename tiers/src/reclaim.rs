@@ -1,0 +1,364 @@
+//! Making room: denser forms first, then the backing store.
+
+use crate::error::Error;
+use crate::stat::count;
+use crate::tiered::{Cache, Inner, PAGE};
+use compcache::{Stand, Tick, Worker, Workspace};
+use compcache_backing::{Backing, Owner, Token, WriteError};
+use compress::{Ladder, LadderWorkspace};
+use core::ops::Range;
+use core::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Records, and bytes, that go to the store in one piece.
+const BATCH_RECORDS: usize = 64;
+const BATCH_BYTES: usize = 256 << 10;
+/// Bytes that are wanted free when a put found none.
+const ROOM: u64 = 256 << 10;
+/// Pages' worth of work in making pages denser for a put that waits.
+const SQUEEZE: u64 = 64;
+/// Bytes that cleaning may move in one step.
+const CLEAN_STEP: u64 = 1 << 20;
+/// Where memory is limited: room for new pages is made when less than this share is left, and until
+/// there is twice as much.
+const ROOM_SHARE: u64 = 16;
+
+/// What the worker has at hand.
+pub(crate) struct Desk {
+    pub(crate) worker: Box<Worker<Ladder, PAGE>>,
+    /// For pages that come back.
+    pub(crate) space: Box<Workspace<Ladder, PAGE>>,
+    /// Where to look for pages to write back next, and by which age.
+    next: u64,
+    /// Records of a batch, one behind the other, and whose they are.
+    bytes: Vec<u8>,
+    records: Vec<(u64, Range<usize>)>,
+    tokens: Vec<Token>,
+    /// Live units when the store was last found clean.
+    clean_at: Option<u64>,
+}
+
+impl Desk {
+    pub(crate) fn new(worker: LadderWorkspace, space: LadderWorkspace) -> Self {
+        Self {
+            worker: Box::new(Worker::new(worker)),
+            space: Box::new(Workspace::new(space)),
+            next: 0,
+            bytes: Vec::with_capacity(BATCH_BYTES + 2 * compcache_backing::RECORD_MAX),
+            records: Vec::with_capacity(BATCH_RECORDS),
+            tokens: Vec::with_capacity(BATCH_RECORDS),
+            clean_at: None,
+        }
+    }
+}
+
+/// Which pages are written back: zram's `type=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteBackKind {
+    /// Pages that were not used since they were marked idle.
+    Idle,
+    /// Pages that no codec made smaller.
+    Huge,
+    /// Both at once.
+    HugeIdle,
+    /// Pages that no codec made smaller, though all were tried.
+    Incompressible,
+}
+
+impl WriteBackKind {
+    fn takes(self, stand: Stand) -> bool {
+        let idle = stand.age == 3;
+        match self {
+            Self::Idle => idle,
+            Self::Huge => stand.huge,
+            Self::HugeIdle => stand.huge && idle,
+            Self::Incompressible => stand.huge && stand.tried,
+        }
+    }
+}
+
+/// What [`Tiered::write_back`](crate::Tiered::write_back) is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteBack {
+    /// All pages of a kind.
+    Kind(WriteBackKind),
+    /// These pages.
+    Pages(Range<u64>),
+}
+
+impl Inner {
+    /// Writes pages back. Returns how many records were written: a cluster is one.
+    pub(crate) fn write_back(
+        &self,
+        what: &WriteBack,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<u64, Error> {
+        let store = self.backing.read().clone().ok_or(Error::NoStore)?;
+        let range = match what {
+            WriteBack::Kind(_) => 0..self.cache.pages(),
+            WriteBack::Pages(range) => range.start..range.end.min(self.cache.pages()),
+        };
+        let takes = |stand: Stand| match what {
+            WriteBack::Kind(kind) => kind.takes(stand),
+            WriteBack::Pages(_) => true,
+        };
+        let (mut written, mut at) = (0, range.start);
+        while at < range.end && go_on() {
+            // Not longer than a batch: others may wait for the desk.
+            let mut desk = self.desk.lock();
+            let (records, next) = self.batch(&mut desk, &store, at..range.end, &takes)?;
+            written += records;
+            at = next;
+        }
+        Ok(written)
+    }
+
+    /// Writes back up to a batch of what is wanted in a range. Returns how many records there were, and
+    /// where to go on.
+    fn batch(
+        &self,
+        desk: &mut Desk,
+        store: &Backing,
+        range: Range<u64>,
+        takes: &dyn Fn(Stand) -> bool,
+    ) -> Result<(u64, u64), Error> {
+        desk.bytes.clear();
+        desk.records.clear();
+        let mut at = range.start;
+        let mut pages = 0;
+        while at < range.end && desk.records.len() < BATCH_RECORDS && desk.bytes.len() < BATCH_BYTES
+        {
+            let (found, next) = self.cache.next_to_write(at, takes)?;
+            at = next;
+            let Some(index) = found.filter(|&index| index < range.end) else {
+                continue;
+            };
+            let Some((key, record)) = self.cache.take_record(&mut desk.worker, index)? else {
+                continue;
+            };
+            // Another page of a cluster that is in the batch already.
+            if desk.records.iter().any(|(other, _)| *other == key) {
+                continue;
+            }
+            pages += (record.len() as u64).div_ceil(PAGE as u64);
+            if self.is_limited.load(Relaxed) && pages > self.budget.load(Relaxed) {
+                self.cache.abandon_record(key);
+                if desk.records.is_empty() {
+                    return Err(Error::WritebackLimit);
+                }
+                at = range.end;
+                break;
+            }
+            let start = desk.bytes.len();
+            desk.bytes.extend_from_slice(record);
+            desk.records.push((key, start..desk.bytes.len()));
+        }
+        if desk.records.is_empty() {
+            return Ok((0, at));
+        }
+        let records: Vec<_> = desk
+            .records
+            .iter()
+            .map(|(key, range)| (*key, desk.bytes.get(range.clone()).unwrap_or(&[])))
+            .collect();
+        let mut written = store.write(&records, &mut desk.tokens);
+        if let Err(WriteError::Full) = written {
+            self.clean_store(store, &mut desk.clean_at, u64::MAX);
+            written = store.write(&records, &mut desk.tokens);
+        }
+        let batch = match written {
+            Ok(batch) => batch,
+            Err(error) => {
+                for (key, _) in &desk.records {
+                    self.cache.abandon_record(*key);
+                }
+                count(&self.counters.write_errors);
+                return Err(Error::Write(error));
+            }
+        };
+        let mut linked = 0;
+        for ((key, range), token) in desk.records.iter().zip(&desk.tokens) {
+            if self.cache.commit_record(*key, token.bits())? {
+                linked += 1;
+                if self.is_limited.load(Relaxed) {
+                    let pages = (range.len() as u64).div_ceil(PAGE as u64);
+                    let left = self.budget.load(Relaxed).saturating_sub(pages);
+                    self.budget.store(left, Relaxed);
+                }
+            }
+        }
+        drop(batch);
+        desk.clean_at = None;
+        Ok((linked, at))
+    }
+
+    /// Makes room for a put that waits: denser forms if there are pages for them, then the store, from the
+    /// oldest pages on. False if nothing could be done.
+    pub(crate) fn make_room(&self, desk: &mut Desk) -> Result<bool, Error> {
+        let policy = *self.policy.read();
+        let before = self.cache.mm_stat().mem_used_total;
+        self.cache.set_mem_limit(self.mem_limit.load(Relaxed));
+        let squeezed = self.cache.squeeze(&mut desk.worker, &policy, SQUEEZE);
+        self.limit_puts();
+        let squeezed = squeezed?;
+        if squeezed.changed > 0 {
+            self.cache.compact(SQUEEZE);
+            if self.cache.mm_stat().mem_used_total < before {
+                return Ok(true);
+            }
+        }
+        let Some(store) = self.backing.read().clone() else {
+            return Ok(squeezed.changed > 0);
+        };
+        match self.evict(desk, &store, ROOM) {
+            Ok(0) => Ok(squeezed.changed > 0),
+            Ok(_) => {
+                self.cache.compact_to_target();
+                Ok(true)
+            }
+            // The page stays in memory, and the put gets the cache's error.
+            Err(Error::Write(_) | Error::WritebackLimit) => Ok(squeezed.changed > 0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes back the oldest pages, `bytes` of them or more. Returns how many bytes that were.
+    fn evict(&self, desk: &mut Desk, store: &Backing, bytes: u64) -> Result<u64, Error> {
+        let pages = self.cache.pages();
+        let mut done = 0;
+        for age in (0..=3).rev() {
+            // Once round, from where it ended the last time.
+            let start = desk.next.min(pages);
+            for range in [start..pages, 0..start] {
+                let mut at = range.start;
+                while at < range.end {
+                    // What came back waits until nothing else is left.
+                    let takes = |stand: Stand| stand.age >= age && (!stand.refault || age < 2);
+                    let (records, next) = self.batch(desk, store, at..range.end, &takes)?;
+                    if records > 0 {
+                        done += desk.bytes.len() as u64;
+                    }
+                    at = next;
+                    desk.next = next;
+                    if done >= bytes {
+                        return Ok(done);
+                    }
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Whether there is room for pages to come back.
+    pub(crate) fn has_room(&self) -> bool {
+        let stat = self.cache.mm_stat();
+        stat.mem_limit == 0 || stat.mem_used_total + stat.mem_limit / ROOM_SHARE < stat.mem_limit
+    }
+
+    pub(crate) fn tick_now(&self, budget: u64) -> Result<Tick, Error> {
+        let policy = *self.policy.read();
+        let mut desk = self.desk.lock();
+        let now = self.now_ms();
+        Ok(self.cache.tick(&mut desk.worker, &policy, now, budget)?)
+    }
+
+    /// Makes room before a put has to wait for it, and cleans the store; a step of it. True if there is
+    /// more to do.
+    pub(crate) fn keep_room(&self) -> bool {
+        let store = self.backing.read().clone();
+        let mut more = false;
+        if let Some(store) = &store {
+            let mut desk = self.desk.lock();
+            more |= self.clean_store(store, &mut desk.clean_at, CLEAN_STEP);
+            if !self.has_room() {
+                more |= self
+                    .evict(&mut desk, store, ROOM)
+                    .is_ok_and(|bytes| bytes > 0);
+            }
+        }
+        more
+    }
+
+    /// How long the thread may sleep.
+    pub(crate) fn pause(&self, look: Duration) -> Duration {
+        let turn = Duration::from_millis(self.policy.read().turn_ms.clamp(10, 600_000));
+        match self.backing.read().is_some() {
+            true => turn.min(look),
+            false => turn,
+        }
+    }
+
+    /// Gives back the room of records that are gone. True if there is more to do.
+    fn clean_store(&self, store: &Backing, clean_at: &mut Option<u64>, budget: u64) -> bool {
+        let live = self.cache.tier_stat().backed_bytes;
+        if *clean_at == Some(live) {
+            return false;
+        }
+        let cache = &*self.cache;
+        let mut live_of = |segment| cache.segment_live(segment);
+        let cleaned = store.clean(&mut live_of, &mut Links(cache), budget);
+        let idle = cleaned.bytes_freed == 0 && cleaned.records_moved == 0;
+        if cleaned.done || idle {
+            *clean_at = Some(live);
+        }
+        !cleaned.done && !idle
+    }
+
+    /// The same, until nothing is left to do.
+    pub(crate) fn clean_all(&self, desk: &mut Desk) {
+        if let Some(store) = &*self.backing.read() {
+            desk.clean_at = None;
+            while self.clean_store(store, &mut desk.clean_at, u64::MAX) {}
+        }
+    }
+}
+
+/// The slots that link to records.
+struct Links<'c>(&'c Cache);
+
+impl Owner for Links<'_> {
+    fn wanted(&mut self, key: u64, token: Token) -> bool {
+        self.0.wants_record(key, token.bits())
+    }
+
+    fn moved(&mut self, key: u64, old: Token, new: Token) -> bool {
+        // Without memory to note it, it stays where it is.
+        self.0
+            .move_record(key, old.bits(), new.bits())
+            .unwrap_or(false)
+    }
+}
+
+impl crate::Tiered {
+    /// Writes pages back; `go_on` is asked after each batch, and may end it. Returns how many records were
+    /// written: a cluster is one.
+    pub fn write_back(
+        &self,
+        what: &WriteBack,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<u64, Error> {
+        self.inner.write_back(what, &mut go_on)
+    }
+
+    /// Cleans the backing store now, until nothing is left to do.
+    pub fn clean(&self) {
+        let mut desk = self.inner.desk.lock();
+        self.inner.clean_all(&mut desk);
+    }
+
+    /// Stores pages again by a denser codec: zram's `recompress`.
+    pub fn recompress(
+        &self,
+        how: compcache::Recompress,
+        go_on: impl FnMut() -> bool,
+    ) -> Result<u64, Error> {
+        let mut desk = self.inner.desk.lock();
+        Ok(self.inner.cache.recompress(&mut desk.worker, how, go_on)?)
+    }
+
+    /// Looks for pages that are the same or nearly, of all ages.
+    pub fn merge(&self, go_on: impl FnMut() -> bool) -> Result<u64, Error> {
+        let mut desk = self.inner.desk.lock();
+        Ok(self.inner.cache.merge_all(&mut desk.worker, go_on)?)
+    }
+}
