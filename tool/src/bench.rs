@@ -84,7 +84,6 @@ fn tiers_plan(args: &BenchArgs) -> TiersPlan {
         quick: args.quick,
         long: args.operations.or(day),
         backing: args.backing.clone(),
-        writeback: false,
     }
 }
 

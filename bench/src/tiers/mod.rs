@@ -33,9 +33,9 @@
 //!
 //! # What is counted as memory
 //!
-//! Every page taken from the page source (slots and tables of the cache included), the cache's own struct, the tables of the
-//! policy and of the search for copies, and the workspaces of the background work. Not counted, for any store: the
-//! workspaces of the codecs in the foreground, one for each CPU.
+//! Everything, for each store: every page taken from the page source (slots and tables of the cache included, and those of
+//! the search for copies, which lie there too), the cache's own struct, and all workspaces, those of each CPU and that of the
+//! background. Workspaces do not grow with the pages, so they are also reported by themselves, and the ratio without them.
 
 mod copies;
 mod cpu;
@@ -75,8 +75,6 @@ pub struct TiersPlan {
     pub long: Option<u64>,
     /// Where the backing file is to be.
     pub backing: Option<PathBuf>,
-    /// Run the part with a backing file.
-    pub writeback: bool,
 }
 
 impl TiersPlan {
@@ -133,17 +131,15 @@ pub fn run_tiers(
         let mut inner = |share: f64| progress("tiers, copies", (0.6 + 0.2 * share) * end);
         let lengths = plan.copies_lengths();
         copies = Some(run_copies(pages, plan.seed, lengths, build, &mut inner)?);
-        if plan.writeback {
-            let mut inner = |share: f64| progress("tiers, writeback", (0.8 + 0.2 * share) * end);
-            writeback = Some(run_writeback(
-                pages,
-                plan.seed,
-                plan.lengths(),
-                plan.backing.as_deref(),
-                build,
-                &mut inner,
-            )?);
-        }
+        let mut inner = |share: f64| progress("tiers, writeback", (0.8 + 0.2 * share) * end);
+        writeback = Some(run_writeback(
+            pages,
+            plan.seed,
+            plan.lengths(),
+            plan.backing.as_deref(),
+            build,
+            &mut inner,
+        )?);
     }
     if let Some(operations) = plan.long {
         let mut inner = |share: f64| progress("tiers, long run", end + (1.0 - end) * share);

@@ -82,7 +82,9 @@ pub struct TierStore {
     pub memory: TierMemory,
     /// Bytes of pages held to all memory counted.
     pub effective_ratio: f64,
-    /// The same when the cold pages had become cold and nothing was left to do, before the measured phase.
+    /// The same without the workspaces, which do not grow with the pages.
+    pub ratio_without_workspaces: f64,
+    /// The first when the cold pages had become cold and nothing was left to do, before the measured phase.
     pub settled_ratio: f64,
     /// Pages that this ratio would put into the memory that LZ4 alone takes.
     pub pages_in_lz4_memory: u64,
@@ -122,14 +124,12 @@ pub struct TierMemory {
     pub beside_bytes: u64,
     /// What else the store keeps for its pages: tables of the policy, of duplicates, of similar pages.
     pub table_bytes: u64,
-    /// Workspaces of the background work: codecs, units, dictionaries.
+    /// Workspaces, one for each CPU and the background's: codecs' tables and buffers. They do not grow with the pages.
     pub workspace_bytes: u64,
-    /// What each thread that puts and gets needs while it does, beside the tables of its first codec: not counted.
-    pub foreground_workspace_bytes: u64,
 }
 
 impl TierMemory {
-    /// All of it but the workspaces of the foreground.
+    /// All of it.
     pub fn total_bytes(&self) -> u64 {
         self.mem_used_total + self.beside_bytes + self.table_bytes + self.workspace_bytes
     }
@@ -137,6 +137,12 @@ impl TierMemory {
     /// Bytes of pages held to all memory; 0 for no pages.
     pub fn effective_ratio(&self) -> f64 {
         (self.pages_held * 4096) as f64 / self.total_bytes().max(1) as f64
+    }
+
+    /// The same, without the workspaces: what it comes to in a store that is large beside them.
+    pub fn ratio_without_workspaces(&self) -> f64 {
+        let bytes = self.total_bytes() - self.workspace_bytes;
+        (self.pages_held * 4096) as f64 / bytes.max(1) as f64
     }
 
     /// Memory taken for each compressed byte, as zram counts both.

@@ -149,6 +149,7 @@ fn store(
         name: lane.store.name().to_owned(),
         memory,
         effective_ratio,
+        ratio_without_workspaces: memory.ratio_without_workspaces(),
         settled_ratio,
         pages_in_lz4_memory: (effective_ratio * lz4_bytes as f64 / 4096.0) as u64,
         get_ns: times.get.latency(),

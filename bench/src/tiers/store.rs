@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use compcache::{AnyCodec, Config, StdCache};
+use std::sync::Arc;
+
+use compcache::{AnyCodec, Codec, Compactor, Config, Shared, StdCache};
+use compress::AnyWorkspace;
 
 use super::result::{TierCounters, TierMemory};
 
@@ -89,7 +92,9 @@ pub type Build<'a> = &'a dyn Fn(&StoreOptions) -> Result<Box<dyn Store>, String>
 /// The page cache with one codec and nothing else.
 pub struct Plain {
     name: &'static str,
-    cache: StdCache<AnyCodec>,
+    cache: Arc<StdCache<AnyCodec>>,
+    workspace_bytes: u64,
+    _compactor: Compactor,
 }
 
 impl Plain {
@@ -114,9 +119,26 @@ impl Plain {
         let codec: AnyCodec = codec.parse().map_err(|error| in_words(&error))?;
         let cache =
             StdCache::build(codec, Config::new(pages as u64)).map_err(|error| in_words(&error))?;
-        // Packing is the tick's, as it is a thread's in the product.
-        cache.set_inline_moves(0);
-        Ok(Box::new(Self { name, cache }))
+        let cache = Arc::new(cache);
+        let workspace = codec.workspace(4096).map_err(|error| in_words(&error))?;
+        let each = size_of::<Shared<AnyCodec, 4096>>() + heap_bytes(&workspace);
+        // As `StdCache` makes them.
+        let count = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+        Ok(Box::new(Self {
+            name,
+            // As the product has it; what the tick finds to pack, the thread does not.
+            _compactor: Compactor::spawn(&cache).map_err(|error| in_words(&error))?,
+            cache,
+            workspace_bytes: (each * count) as u64,
+        }))
+    }
+}
+
+/// What a workspace has on the heap.
+fn heap_bytes(workspace: &AnyWorkspace) -> usize {
+    match workspace {
+        AnyWorkspace::Zstd(zstd) => zstd.heap_bytes(),
+        _ => 0,
     }
 }
 
@@ -157,8 +179,7 @@ impl Store for Plain {
             mem_used_total: stat.mem_used_total,
             beside_bytes: memory.beside,
             table_bytes: 0,
-            workspace_bytes: 0,
-            foreground_workspace_bytes: 0,
+            workspace_bytes: self.workspace_bytes,
         }
     }
 

@@ -100,7 +100,6 @@ impl Store for Map {
             beside_bytes: 0,
             table_bytes: held * 409,
             workspace_bytes: 0,
-            foreground_workspace_bytes: 0,
         }
     }
 
@@ -259,7 +258,6 @@ fn the_keys_of_the_json_are_those_of_the_contract() {
         quick: true,
         long: Some(10_000),
         backing: None,
-        writeback: true,
     };
     let build: Build<'_> = &|options| {
         if let Some(path) = &options.backing {

@@ -1,26 +1,27 @@
-//! The tiered store: the page cache with its policy, driven by the harness's clock.
+//! The tiered store, driven by the harness's clock.
 
-use std::sync::Mutex;
+use std::path::Path;
 
-use compcache::{Config, Error, Policy, StdCache, Worker};
-use compress::{Codec, Ladder};
+use compcache_tiers::backing::FileStore;
+use compcache_tiers::{Config, Error, Ladder};
 
 use super::result::{TierCounters, TierMemory};
 use super::store::{Page, PutError, Store, StoreOptions};
 
 /// The codecs: LZ4 for what is put, zstd for what is cold.
 const LADDER: &str = "lz4 zstd:9";
-/// Pages' worth of work in a logical second.
+/// Pages' worth of background work in a logical second, at most: some milliseconds.
 const BUDGET: u64 = 1024;
+/// What a backing file may grow to, for each page of the device: all of them raw, with what
+/// belongs to their records, and room to clean.
+const BACKING_BYTES_PER_PAGE: u64 = 5 << 10;
+const BACKING_BYTES_MIN: u64 = 16 << 20;
 
-/// The page cache and its worker.
+/// The page cache with its policy, and a backing store if there is to be one.
 pub struct Tiered {
-    cache: StdCache<Ladder>,
-    worker: Mutex<Box<Worker<Ladder>>>,
-    worker_bytes: u64,
-    reader_bytes: u64,
-    policy: Policy,
+    tiered: compcache_tiers::Tiered,
     now_ms: u64,
+    has_backing: bool,
 }
 
 impl Tiered {
@@ -31,36 +32,45 @@ impl Tiered {
     pub fn build(options: &StoreOptions) -> Result<Box<dyn Store>, String> {
         let in_words = |error: &dyn std::fmt::Display| format!("tiered: {error}");
         let ladder: Ladder = LADDER.parse().map_err(|error| in_words(&error))?;
-        let mut config = Config::new(options.pages);
-        config.mem_limit = options.mem_limit;
-        let cache = StdCache::build(ladder, config).map_err(|error| in_words(&error))?;
-        // Packing is the tick's, as it is a thread's in the product.
-        cache.set_inline_moves(0);
-        let space = ladder
-            .worker_workspace(4096)
+        let mut pages = compcache::Config::new(options.pages);
+        pages.mem_limit = options.mem_limit;
+        let mut config = Config::default();
+        // The harness's clock is not the machine's.
+        config.thread = false;
+        config.policy.same = options.sharing;
+        config.policy.patches = options.sharing;
+        let tiered = compcache_tiers::Tiered::new(ladder, pages, config)
             .map_err(|error| in_words(&error))?;
-        let worker_bytes = size_of::<Worker<Ladder>>() + space.heap_bytes();
-        let reader = ladder.workspace(4096).map_err(|error| in_words(&error))?;
-        let mut policy = Policy::ALL;
-        policy.same = options.sharing;
-        policy.patches = options.sharing;
+        if let Some(path) = &options.backing {
+            let bytes = (options.pages * BACKING_BYTES_PER_PAGE).max(BACKING_BYTES_MIN);
+            let file = open_backing(path, bytes)?;
+            tiered
+                .set_store(Box::new(file))
+                .map_err(|error| in_words(&error))?;
+        }
         Ok(Box::new(Self {
-            cache,
-            worker: Mutex::new(Box::new(Worker::new(space))),
-            worker_bytes: worker_bytes as u64,
-            reader_bytes: reader.heap_bytes() as u64,
-            policy,
+            tiered,
             now_ms: 0,
+            has_backing: options.backing.is_some(),
         }))
     }
 
-    fn work(&mut self, budget: u64) -> bool {
-        let Ok(worker) = self.worker.get_mut() else {
-            return false;
-        };
-        let done = self.cache.tick(worker, &self.policy, self.now_ms, budget);
+    /// True if there is more to do.
+    fn work(&self) -> bool {
+        let done = self.tiered.tick(self.now_ms, BUDGET);
         done.is_ok_and(|tick| tick.more)
     }
+
+    fn pack_and_clean(&self) {
+        self.tiered.cache().compact_to_target();
+        if self.has_backing {
+            self.tiered.clean();
+        }
+    }
+}
+
+fn open_backing(path: &Path, bytes: u64) -> Result<FileStore, String> {
+    FileStore::open(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 impl Store for Tiered {
@@ -69,59 +79,61 @@ impl Store for Tiered {
     }
 
     fn put(&self, index: u64, page: &Page) -> Result<(), PutError> {
-        self.cache.put(index, page).map_err(|error| match error {
-            Error::NoSpace(_) => PutError::Full,
+        self.tiered.put(index, page).map_err(|error| match error {
+            Error::Cache(compcache::Error::NoSpace(_)) => PutError::Full,
             other => PutError::Other(other.to_string()),
         })
     }
 
     fn get(&self, index: u64, page: &mut Page) -> Result<bool, String> {
-        self.cache
+        self.tiered
             .get(index, page)
             .map_err(|error| error.to_string())
     }
 
     fn discard(&self, index: u64) -> Result<bool, String> {
-        self.cache.discard(index).map_err(|error| error.to_string())
+        self.tiered
+            .discard(index)
+            .map_err(|error| error.to_string())
     }
 
     fn tick(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        self.work(BUDGET);
-        self.cache.compact_to_target();
+        self.work();
+        self.pack_and_clean();
     }
 
+    /// Not `Tiered::settle`, which lets the clock go round: what is hot would get cold.
     fn settle(&mut self) {
-        while self.work(BUDGET) {}
-        self.cache.compact_to_target();
+        while self.work() {}
+        self.pack_and_clean();
     }
 
     fn memory(&self) -> TierMemory {
-        let (stat, memory) = (self.cache.mm_stat(), self.cache.memory());
+        let stat = self.tiered.stat();
         TierMemory {
-            pages_held: stat.orig_data_size / 4096,
-            compr_data_size: stat.compr_data_size,
-            mem_used_total: stat.mem_used_total,
-            beside_bytes: memory.beside,
+            pages_held: stat.mm.orig_data_size / 4096,
+            compr_data_size: stat.mm.compr_data_size,
+            mem_used_total: stat.mm.mem_used_total,
+            beside_bytes: stat.memory.beside,
             table_bytes: 0,
-            workspace_bytes: self.worker_bytes,
-            foreground_workspace_bytes: self.reader_bytes,
+            workspace_bytes: self.tiered.workspace_bytes() as u64,
         }
     }
 
     fn counters(&self) -> TierCounters {
-        let stat = self.cache.tier_stat();
+        let stat = self.tiered.stat();
         TierCounters {
-            recompressed: stat.recompressed,
-            clusters: stat.clusters,
-            clustered_pages: stat.clustered,
-            duplicates: stat.deduplicated,
-            patches: stat.patched,
-            promoted: stat.promoted,
-            written_back: stat.written_back,
-            read_back: stat.backed_reads,
-            backing_bytes: 0,
-            backing_compressed_bytes: stat.backed_bytes,
+            recompressed: stat.tiers.recompressed,
+            clusters: stat.tiers.clusters,
+            clustered_pages: stat.tiers.clustered,
+            duplicates: stat.tiers.deduplicated,
+            patches: stat.tiers.patched,
+            promoted: stat.tiers.promoted,
+            written_back: stat.tiers.written_back,
+            read_back: stat.tiers.backed_reads,
+            backing_bytes: stat.backing.allocated,
+            backing_compressed_bytes: stat.tiers.backed_bytes,
         }
     }
 }

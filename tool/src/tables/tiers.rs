@@ -28,8 +28,17 @@ pub(super) fn tiers(result: &TiersResult) -> String {
 
 fn settings_memory(name: &str, setting: &TierSetting) -> String {
     let mut table = table(&[
-        "store", "pages", "memory", "cache", "tables", "workers", "ratio", "of lz4's", "CPU s",
-        "behind", "wrong",
+        "store",
+        "pages",
+        "memory",
+        "cache",
+        "tables",
+        "workspaces",
+        "ratio",
+        "of lz4's",
+        "CPU s",
+        "behind",
+        "wrong",
     ]);
     for store in &setting.stores {
         let memory = &store.memory;
