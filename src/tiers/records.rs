@@ -266,6 +266,25 @@ where
         Ok(())
     }
 
+    /// Pages that are marked as idle: not used since [`mark_idle`](Self::mark_idle), or for three turns of
+    /// the clock. Same-filled pages have no mark. Looks through all slots.
+    pub fn idle_pages(&self) -> u64 {
+        let (mut key, mut idle) = (0, 0);
+        while key < self.pages() {
+            let next = self.slots.visit_leaf(key, self.pages(), |_, state| {
+                let seen = Seen::of(state);
+                let has_age = !matches!(seen.form, Form::None);
+                idle += u64::from(has_age && seen.life.age() == Life::AGE_MAX);
+                alloc_xv::Touch::Keep
+            });
+            match next {
+                Ok(next) if next > key => key = next,
+                _ => break,
+            }
+        }
+        idle
+    }
+
     /// The next page from `from` on that can be written back and that `wants` takes, within one leaf of
     /// slots; and where to go on. `wants` must be quick and not touch the cache.
     pub fn next_to_write(
