@@ -386,8 +386,11 @@ where
         if let Some(mut slot) = self.slots.get(info_key)?
             && ClusterInfo::of(slot.state()).is_some_and(|info| info.alive == 0)
         {
-            self.clear_cluster(data_key);
+            let token = self.clear_cluster(data_key);
             slot.clear();
+            if let Some(token) = token {
+                self.release_token(token);
+            }
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ where
         let life = Life::of_tag(tag);
         let (head, bytes) = room.split_at_mut(TAG_LEN);
         head.copy_from_slice(&Life::NEW.on(tag).to_le_bytes());
-        slot.fragments().copy_to(0, bytes);
+        slot.copy_to(0, bytes);
         set_life(&mut slot, life.with_mark(true));
         Ok(Some((key, room)))
     }
