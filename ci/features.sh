@@ -18,6 +18,8 @@ check -p alloc_xv --no-default-features
 check -p alloc_xv --no-default-features --features std
 check -p compress --no-default-features
 check -p compress --no-default-features --features lz4
+check -p compress --no-default-features --features alloc
+check -p compress --no-default-features --features lz4,alloc
 check -p compress --no-default-features --features zstd
 check -p compress --all-features
 check -p compcache --no-default-features
@@ -52,4 +54,5 @@ echo "  tests of compcache without zstd"
 cargo test --quiet -p compcache --test model --test errors
 echo "  tests of compress with each codec alone"
 cargo test --quiet -p compress --lib --no-default-features --features lz4
+cargo test --quiet -p compress --lib --no-default-features --features lz4,alloc
 cargo test --quiet -p compress --lib --no-default-features --features zstd
