@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     println!("\nns an operation, medians of {ROUNDS} rounds: page cache, tmem, ratio");
-    let mut times: [Vec<Duration>; 6] = Default::default();
+    let mut times: [Vec<Duration>; 7] = Default::default();
     for _ in 0..ROUNDS {
         let cache = StdCache::<Lz4>::build(Lz4, CacheConfig::new(u64::from(PAGES)))?;
         let start = Instant::now();
@@ -74,6 +74,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             assert!(cache.get(u64::from(number), &mut back)?);
         }
         times[2].push(start.elapsed() / PAGES);
+        let start = Instant::now();
+        for number in 0..PAGES {
+            let number = u64::from(number.wrapping_mul(7919) % PAGES);
+            assert!(cache.get(number, &mut back)? && cache.discard(number)?);
+        }
+        times[6].push(start.elapsed() / PAGES);
         drop(cache);
 
         let tmem = StdTmem::<Lz4>::with_pages(u64::from(PAGES))?;
@@ -94,7 +100,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             tmem.destroy_pool(pool)?;
         }
     }
-    let [cache_put, put, cache_get, get, put_files, get_files] = times.map(|mut times| {
+    let [
+        cache_put,
+        put,
+        cache_get,
+        get,
+        put_files,
+        get_files,
+        cache_take,
+    ] = times.map(|mut times| {
         times.sort_unstable();
         times[ROUNDS / 2].as_nanos() as f64
     });
@@ -102,7 +116,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("put, persistent", cache_put, put),
         ("put, ephemeral", cache_put, put_files),
         ("get, persistent", cache_get, get),
-        ("get, ephemeral: exclusive", cache_get, get_files),
+        // Beside a get and a discard.
+        ("get, ephemeral: exclusive", cache_take, get_files),
     ] {
         println!("{name:<26} {base:>7.0} {time:>7.0} {:>6.2}", time / base);
     }

@@ -89,7 +89,7 @@ fn exercise(options: PoolOptions, frames: usize) {
                                     if persistent {
                                         assert_eq!(found, Some(round));
                                     } else {
-                                        assert!(matches!(found, None) || found == Some(round));
+                                        assert!(found.is_none() || found == Some(round));
                                     }
                                 }
                             }
