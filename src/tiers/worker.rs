@@ -19,7 +19,8 @@ const STREAM_LEN: usize = UNIT_LEN_MAX + UNIT_LEN_MAX / 8;
 /// Buffers and notes of the one who changes pages' forms in the background: about 150 KiB and a
 /// codec's workspace.
 ///
-/// A cache has one worker at a time; what a second one asks for is [`Error::Busy`].
+/// A cache has one worker at a time; what a second one asks for is [`Error::Busy`]. A worker that goes to
+/// another cache is [restarted](Self::restart).
 pub struct Worker<C: Codec, const PAGE: usize = 4096> {
     pub(crate) space: Workspace<C, PAGE>,
     /// Pages of a unit, in one piece.
@@ -75,6 +76,14 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
             run: self.run,
             next_shared: self.next_shared,
         }
+    }
+
+    /// Forgets where it was, for another cache: what a worker has noted of one is nothing for the next.
+    pub fn restart(&mut self) {
+        self.work = Work::default();
+        self.progress = Progress::new();
+        self.run = Run::new();
+        self.next_shared = 0;
     }
 
     /// What was done since the last call.
