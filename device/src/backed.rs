@@ -83,8 +83,7 @@ impl Device {
         let left = self.tiered.stat().backing.limit;
         let pages = pages.or(left).unwrap_or(*waiting);
         *waiting = pages;
-        self.tiered
-            .set_writeback_limit(is_limited.then_some(pages));
+        self.tiered.set_writeback_limit(is_limited.then_some(pages));
     }
 
     /// Pages that may still be written back, or could if it were limited; and whether it is.

@@ -1,9 +1,9 @@
 //! [`Device`]: a block device over the page cache.
 
+use crate::backed::Backed;
 use crate::block::{BlockDevice, Extent, ExtentKind, PAGE_SIZE, SECTOR_SIZE, check_range};
 use crate::error::{Error, NewError};
 use crate::latency::{Kind, Latency, Recorder};
-use crate::backed::Backed;
 use alloc_xv::thread_hint;
 use compcache::{Growth, IoStat, Memory, MmStat, SIZE_CLASSES};
 use compcache_tiers::{BackingStat, Policy, TierStat, Tiered};

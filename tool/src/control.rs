@@ -27,7 +27,9 @@ pub(crate) use client::{Client, devices, find};
 pub(crate) use place::Name;
 #[cfg(any(feature = "fuse", feature = "ublk"))]
 pub(crate) use place::{SYSTEM_DIR, make_directory};
-pub(crate) use protocol::{Progress, Requests, Status, Tiers};
+#[cfg(all(test, feature = "top"))]
+pub(crate) use protocol::Tiers;
+pub(crate) use protocol::{Requests, Status};
 pub(crate) use server::Control;
 pub(crate) use subject::{HeldUsers, Subject, Users};
 

@@ -23,7 +23,12 @@ pub(crate) struct TierArgs {
     /// Denser codec for pages that are not used: lz4hc, zstd or zstd:LEVEL; up to three, repeated or separated by
     /// commas, the densest last. The last is for cold pages, and lz4hc before it for those that were not used for a
     /// shorter time; `ctl NAME recompress` reaches all [default: zstd:6]
-    #[arg(long, value_name = "CODEC", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "CODEC",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     pub(crate) recompress: Vec<AnyCodec>,
     /// Pages that were not used for one to two such times are cold: seconds, or 5m, 1h [default: 30]
     #[arg(long, value_name = "TIME", value_parser = parse_turn, conflicts_with = "no_tiers")]
@@ -92,7 +97,7 @@ impl TierArgs {
         Ok(Tiers {
             ladder,
             policy,
-            backing: backing.map(|path| Ok((absolute(path)?, size))).transpose()?,
+            backing: backing.map(absolute).transpose()?.map(|path| (path, size)),
             writeback_limit: self
                 .writeback_limit
                 .map(|bytes| (bytes as u64).div_ceil(PAGE_SIZE)),
@@ -149,15 +154,26 @@ impl Tiers {
     pub(crate) fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let turn = Duration::from_millis(self.policy.turn_ms);
-        if let Some(codec) = self.ladder.rung(self.policy.cold_rung).filter(|_| self.policy.cold_rung > 0) {
-            lines.push(format!("make pages denser ({codec}) that were not used for {turn:?}"));
+        if let Some(codec) = self
+            .ladder
+            .rung(self.policy.cold_rung)
+            .filter(|_| self.policy.cold_rung > 0)
+        {
+            lines.push(format!(
+                "make pages denser ({codec}) that were not used for {turn:?}"
+            ));
         }
         if self.policy.same {
             lines.push("keep pages that are the same once, similar ones as differences".to_owned());
         }
         if let Some((path, size)) = &self.backing {
-            let most = size.map_or(String::new(), |size| format!(", at most {}", units::bytes(size)));
-            lines.push(format!("write back to {}{most}, when memory is short", path.display()));
+            let most = size.map_or(String::new(), |size| {
+                format!(", at most {}", units::bytes(size))
+            });
+            lines.push(format!(
+                "write back to {}{most}, when memory is short",
+                path.display()
+            ));
         }
         lines
     }
@@ -218,7 +234,13 @@ mod tests {
 
     #[test]
     fn turns_are_times() {
-        for (text, ms) in [("30", 30_000), ("0.5", 500), ("5m", 300_000), ("1h", 3_600_000), ("7s", 7_000)] {
+        for (text, ms) in [
+            ("30", 30_000),
+            ("0.5", 500),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("7s", 7_000),
+        ] {
             assert_eq!(parse_turn(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "0", "0.01", "-1", "2d", "inf", "NaN", "25h", "é"] {
@@ -233,7 +255,10 @@ mod tests {
         let mut all = Policy::ALL;
         all.turn_ms = 30_000;
         assert_eq!(found.policy, all);
-        assert_eq!(tiers("zstd:3", &[]).unwrap().ladder.to_string(), "zstd:3 zstd:6");
+        assert_eq!(
+            tiers("zstd:3", &[]).unwrap().ladder.to_string(),
+            "zstd:3 zstd:6"
+        );
         // What is dense already, and what is not to be compressed.
         for first in ["zstd:6", "zstd:19", "raw"] {
             let found = tiers(first, &[]).unwrap();
@@ -242,10 +267,16 @@ mod tests {
             assert!(found.policy.same);
         }
         let off = tiers("lz4", &["--no-tiers"]).unwrap();
-        assert_eq!((off.ladder.to_string(), off.policy), ("lz4".to_owned(), Policy::NONE));
+        assert_eq!(
+            (off.ladder.to_string(), off.policy),
+            ("lz4".to_owned(), Policy::NONE)
+        );
         // By hand only.
         let off = tiers("lz4", &["--no-tiers", "--recompress", "zstd:9"]).unwrap();
-        assert_eq!((off.ladder.to_string(), off.policy), ("lz4 zstd:9".to_owned(), Policy::NONE));
+        assert_eq!(
+            (off.ladder.to_string(), off.policy),
+            ("lz4 zstd:9".to_owned(), Policy::NONE)
+        );
         let plain = tiers("lz4", &["--no-dedup", "--idle-time", "5m"]).unwrap();
         assert_eq!((plain.policy.same, plain.policy.patches), (false, false));
         assert_eq!(plain.policy.turn_ms, 300_000);
@@ -253,7 +284,11 @@ mod tests {
 
     #[test]
     fn denser_codecs_have_an_order() {
-        let found = tiers("lz4", &["--recompress", "lz4hc,zstd:6", "--recompress", "zstd:15"]).unwrap();
+        let found = tiers(
+            "lz4",
+            &["--recompress", "lz4hc,zstd:6", "--recompress", "zstd:15"],
+        )
+        .unwrap();
         assert_eq!(found.ladder.to_string(), "lz4 lz4hc zstd:6 zstd:15");
         assert_eq!((found.policy.cool_rung, found.policy.cold_rung), (1, 3));
         let found = tiers("lz4", &["--recompress", "lz4hc"]).unwrap();
@@ -261,7 +296,11 @@ mod tests {
         for (first, arguments, part) in [
             ("lz4", ["--recompress", "lz4"], "--recompress"),
             ("zstd:6", ["--recompress", "zstd:6"], "--recompress"),
-            ("lz4", ["--recompress", "lz4hc,zstd:1,zstd:2,zstd:3"], "--recompress"),
+            (
+                "lz4",
+                ["--recompress", "lz4hc,zstd:1,zstd:2,zstd:3"],
+                "--recompress",
+            ),
             ("lz4", ["--recompress", "gzip"], "gzip"),
             ("lz4", ["--backing-size", "1G"], "need --backing"),
             ("lz4", ["--writeback-limit", "1G"], "need --backing"),

@@ -176,13 +176,18 @@ impl Reader<'_> {
         let key = "compression-algorithm";
         let lz4 = AnyCodec::Lz4(compress::Lz4);
         let text = self.keys.get(key).map_or("", String::as_str);
-        let Algorithms { list, recompression } = algorithms(text);
+        let Algorithms {
+            list,
+            recompression,
+        } = algorithms(text);
         for parameter in recompression {
             match parameter.as_str() {
                 "type=idle" if list.len() > 1 => {}
                 _ => self.warn_of(
                     key,
-                    &format!("{parameter}: passed over; what is cold is recompressed, whatever it is"),
+                    &format!(
+                        "{parameter}: passed over; what is cold is recompressed, whatever it is"
+                    ),
                 ),
             }
         }
@@ -195,7 +200,9 @@ impl Reader<'_> {
                     self.warn_of(key, &format!("{name} is not to be had here; lz4 is used"));
                     codecs.push(lz4);
                 }
-                (None, _) => self.warn_of(key, &format!("{name} is not to be had here, passed over")),
+                (None, _) => {
+                    self.warn_of(key, &format!("{name} is not to be had here, passed over"))
+                }
             }
         }
         let mut codecs = codecs.into_iter();
@@ -245,7 +252,9 @@ impl Reader<'_> {
         match self.keys.get(key).map(String::as_str) {
             None | Some("") => Ok(None),
             Some(path) if path.starts_with('/') => Ok(Some(path.into())),
-            Some(path) => Err(self.error(key, format!("{path:?}; expected a path that begins with /"))),
+            Some(path) => {
+                Err(self.error(key, format!("{path:?}; expected a path that begins with /")))
+            }
         }
     }
 

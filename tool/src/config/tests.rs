@@ -72,18 +72,37 @@ fn further_algorithms_are_for_cold_pages_and_what_is_unknown_is_named() {
         let text = format!("[zram0]\ncompression-algorithm = {list}\n");
         let found = config(&text, 100).unwrap();
         let section = &found.sections[0];
-        (section.codec.to_string(), rungs(section).join(" "), found.warnings.join("\n"))
+        (
+            section.codec.to_string(),
+            rungs(section).join(" "),
+            found.warnings.join("\n"),
+        )
     };
     let (first, rungs, warnings) = read("lz4 zstd(level=6) (type=idle)");
     assert_eq!((&*first, &*rungs, &*warnings), ("lz4", "zstd:6", ""));
     let (first, rungs, warnings) = read("lz4 lz4hc zstd(level=15)");
     assert_eq!((&*first, &*rungs, &*warnings), ("lz4", "lz4hc zstd:15", ""));
     for (list, first, rungs, named) in [
-        ("lz4 zstd (type=huge threshold=3000)", "lz4", "zstd:3", vec!["type=huge", "threshold=3000"]),
-        ("lzo-rle zstd(dict=/etc/x,level=1)", "lz4", "zstd:1", vec!["lzo-rle", "dict=/etc/x"]),
+        (
+            "lz4 zstd (type=huge threshold=3000)",
+            "lz4",
+            "zstd:3",
+            vec!["type=huge", "threshold=3000"],
+        ),
+        (
+            "lzo-rle zstd(dict=/etc/x,level=1)",
+            "lz4",
+            "zstd:1",
+            vec!["lzo-rle", "dict=/etc/x"],
+        ),
         ("zstd 842 deflate", "zstd:3", "", vec!["842", "deflate"]),
         ("lz4 lz4", "lz4", "", vec!["lz4"]),
-        ("lz4 lz4hc zstd(level=1) zstd(level=2) zstd(level=3)", "lz4", "lz4hc zstd:1 zstd:2", vec!["zstd:3"]),
+        (
+            "lz4 lz4hc zstd(level=1) zstd(level=2) zstd(level=3)",
+            "lz4",
+            "lz4hc zstd:1 zstd:2",
+            vec!["zstd:3"],
+        ),
         ("lz4(level=2)", "lz4", "", vec!["level=2"]),
         ("lz4 (type=idle)", "lz4", "", vec!["type=idle"]),
     ] {

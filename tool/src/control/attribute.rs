@@ -104,6 +104,11 @@ impl Attribute {
         self.access() == Access::Act
     }
 
+    /// Whether it says anything.
+    pub(crate) fn is_readable(self) -> bool {
+        matches!(self.access(), Access::Read | Access::Both)
+    }
+
     /// The text of its file, with the newline.
     ///
     /// # Errors
@@ -211,7 +216,8 @@ fn algorithms(in_use: &str) -> String {
 /// A line for each of the denser codecs: `#1: lz4hc [zstd:6]`.
 fn recomp_algorithms(ladder: &str) -> String {
     let rungs = ladder.split_ascii_whitespace().skip(1).zip(1..);
-    let lines = rungs.map(|(codec, rung)| format!("#{rung}: {}\n", marked(&["lz4hc", "zstd"], codec)));
+    let lines =
+        rungs.map(|(codec, rung)| format!("#{rung}: {}\n", marked(&["lz4hc", "zstd"], codec)));
     lines.collect()
 }
 
@@ -227,7 +233,9 @@ fn marked(names: &[&str], in_use: &str) -> String {
 /// `name value` a line.
 fn tiers_text(tiers: &Tiers) -> String {
     let lines = tiers.counts().into_iter();
-    let mut text: String = lines.map(|(name, value)| format!("{name} {value}\n")).collect();
+    let mut text: String = lines
+        .map(|(name, value)| format!("{name} {value}\n"))
+        .collect();
     text.push_str(&format!("effective_ratio {:.3}\n", tiers.effective_ratio()));
     text
 }

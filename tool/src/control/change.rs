@@ -186,9 +186,10 @@ fn recompression(text: &str) -> Result<Recompression, String> {
             }
             "threshold" => {
                 let bytes = number()?;
-                found.threshold = usize::try_from(bytes).ok().filter(|&bytes| bytes <= 4096).ok_or_else(
-                    || format!("threshold={value}: a page has 4096 bytes"),
-                )?;
+                found.threshold = usize::try_from(bytes)
+                    .ok()
+                    .filter(|&bytes| bytes <= 4096)
+                    .ok_or_else(|| format!("threshold={value}: a page has 4096 bytes"))?;
             }
             "max_pages" => found.max_pages = number()?,
             "algo" => found.algo = Some(value.to_owned()),
@@ -204,7 +205,8 @@ fn recompression(text: &str) -> Result<Recompression, String> {
 }
 
 fn write_backs(text: &str) -> Result<Vec<WriteBack>, String> {
-    let expected = "expected idle, huge, huge_idle, incompressible, page_index=N or page_indexes=A-B";
+    let expected =
+        "expected idle, huge, huge_idle, incompressible, page_index=N or page_indexes=A-B";
     let kind = |word: &str| match word {
         "idle" => Ok(WriteBack::Kind(WriteBackKind::Idle)),
         "huge" => Ok(WriteBack::Kind(WriteBackKind::Huge)),
@@ -244,7 +246,9 @@ fn backing(text: &str) -> Result<Change, String> {
         None => (text, None),
     };
     match path.trim() {
-        "none" => Err("a backing store stays as long as the device; start a new one without".to_owned()),
+        "none" => {
+            Err("a backing store stays as long as the device; start a new one without".to_owned())
+        }
         path if path.starts_with('/') => Ok(Change::Backing {
             path: path.into(),
             size,
@@ -366,15 +370,31 @@ mod tests {
             ),
             (Attribute::Writeback, "huge", kind(WriteBackKind::Huge)),
             (Attribute::Writeback, "idle", kind(WriteBackKind::Idle)),
-            (Attribute::Writeback, "type=huge_idle", kind(WriteBackKind::HugeIdle)),
-            (Attribute::Writeback, "incompressible", kind(WriteBackKind::Incompressible)),
+            (
+                Attribute::Writeback,
+                "type=huge_idle",
+                kind(WriteBackKind::HugeIdle),
+            ),
+            (
+                Attribute::Writeback,
+                "incompressible",
+                kind(WriteBackKind::Incompressible),
+            ),
             (
                 Attribute::Writeback,
                 "page_index=1251 page_indexes=1-100",
                 Change::WriteBack(vec![WriteBack::Pages(1251..1252), WriteBack::Pages(1..101)]),
             ),
-            (Attribute::WritebackLimit, "102400", Change::WritebackLimit(102_400)),
-            (Attribute::WritebackLimitEnable, "1", Change::WritebackLimitEnable(true)),
+            (
+                Attribute::WritebackLimit,
+                "102400",
+                Change::WritebackLimit(102_400),
+            ),
+            (
+                Attribute::WritebackLimitEnable,
+                "1",
+                Change::WritebackLimitEnable(true),
+            ),
             (
                 Attribute::BackingDev,
                 "/dev/a b size=16G",
@@ -404,7 +424,11 @@ mod tests {
             (Attribute::MemLimit, "0\n", Change::MemLimit(0)),
             (Attribute::Merge, "1", Change::Merge),
         ] {
-            assert_eq!(Change::parse(attribute, text), Ok(change), "{attribute} {text}");
+            assert_eq!(
+                Change::parse(attribute, text),
+                Ok(change),
+                "{attribute} {text}"
+            );
         }
     }
 
@@ -416,7 +440,11 @@ mod tests {
             (Attribute::Idle, "99999999999999999999", "all, or"),
             (Attribute::Recompress, "", "type="),
             (Attribute::Recompress, "idle", "type="),
-            (Attribute::Recompress, "type=cold", "idle, huge or huge_idle"),
+            (
+                Attribute::Recompress,
+                "type=cold",
+                "idle, huge or huge_idle",
+            ),
             (Attribute::Recompress, "threshold=4097", "4096"),
             (Attribute::Recompress, "threshold=x", "a number"),
             (Attribute::Recompress, "priority=4", "1 to 3"),
@@ -426,7 +454,11 @@ mod tests {
             (Attribute::Writeback, "page_index=x", "by number"),
             (Attribute::Writeback, "page_indexes=5", "A-B"),
             (Attribute::Writeback, "page_indexes=9-5", "the first first"),
-            (Attribute::Writeback, "page_indexes=0-18446744073709551615", "by number"),
+            (
+                Attribute::Writeback,
+                "page_indexes=0-18446744073709551615",
+                "by number",
+            ),
             (Attribute::WritebackLimit, "1G", "pages"),
             (Attribute::WritebackLimitEnable, "2", "0 or 1"),
             (Attribute::BackingDev, "none", "as long as"),
@@ -461,7 +493,9 @@ mod tests {
             panic!("{text}")
         };
         let mut again = Policy::NONE;
-        settings.iter().for_each(|setting| setting.apply(&mut again));
+        settings
+            .iter()
+            .for_each(|setting| setting.apply(&mut again));
         assert_eq!(again, policy);
     }
 }

@@ -58,7 +58,10 @@ pub(crate) enum What {
     },
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
 fn is_false(flag: &bool) -> bool {
     !flag
 }

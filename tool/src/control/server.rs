@@ -124,11 +124,7 @@ fn answer(client: &mut Client<UnixStream>, result: Outcome) -> Result<(), ()> {
 }
 
 /// The answer to a line. `tell` says how far it is; false means that nobody listens any more.
-fn respond(
-    line: &[u8],
-    subject: &Subject,
-    tell: &mut dyn FnMut(Progress) -> bool,
-) -> Outcome {
+fn respond(line: &[u8], subject: &Subject, tell: &mut dyn FnMut(Progress) -> bool) -> Outcome {
     let result = understand(line).and_then(|what| match what {
         What::Status { .. } => Ok(Outcome::Status(Box::new(subject.status()))),
         What::Get { get } => attribute(&get)?.get(subject).map(Outcome::Text),

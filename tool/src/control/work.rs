@@ -122,11 +122,16 @@ fn age_of(ms: u64, device: &Device) -> Result<u8, String> {
         return Err("ages are not counted while nothing is done by itself; use all".to_owned());
     }
     let age = ms.div_ceil(turn.max(1)).saturating_add(1);
-    u8::try_from(age).ok().filter(|age| *age <= 3).ok_or_else(|| {
-        let most = turn * 2 / 1000;
-        let next = ms.div_ceil(2000);
-        format!("ages are known up to {most} seconds; use all, or set policy turn={next} and wait")
-    })
+    u8::try_from(age)
+        .ok()
+        .filter(|age| *age <= 3)
+        .ok_or_else(|| {
+            let most = turn * 2 / 1000;
+            let next = ms.div_ceil(2000);
+            format!(
+                "ages are known up to {most} seconds; use all, or set policy turn={next} and wait"
+            )
+        })
 }
 
 /// The number of the denser codec that is meant; the first where none is named.
@@ -137,7 +142,10 @@ fn rung(device: &Device, algo: Option<&str>, priority: Option<usize>) -> Result<
         return Err("the device has no denser codec; start it with --recompress zstd:6".to_owned());
     }
     let fits = |rung: &usize| {
-        let name = ladder.rung(*rung).map(|codec| codec.to_string()).unwrap_or_default();
+        let name = ladder
+            .rung(*rung)
+            .map(|codec| codec.to_string())
+            .unwrap_or_default();
         let family = name.split(':').next();
         algo.is_none_or(|algo| algo == name || Some(algo) == family)
     };
@@ -227,7 +235,9 @@ fn merge(
 
 fn set_policy(settings: &[Setting], device: &Device) -> Result<(), String> {
     let mut policy = device.tiered().policy();
-    settings.iter().for_each(|setting| setting.apply(&mut policy));
+    settings
+        .iter()
+        .for_each(|setting| setting.apply(&mut policy));
     let rungs = device.cache().codec().rungs();
     if policy.cold_rung.max(policy.cool_rung) > rungs {
         return Err(format!(
