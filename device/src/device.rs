@@ -1,11 +1,13 @@
 //! [`Device`]: a block device over the page cache.
 
+use crate::backed::Backed;
 use crate::block::{BlockDevice, Extent, ExtentKind, PAGE_SIZE, SECTOR_SIZE, check_range};
 use crate::error::{Error, NewError};
 use crate::latency::{Kind, Latency, Recorder};
-use alloc_xv::{Compactor, thread_hint};
-use compcache::{Growth, IoStat, Memory, MmStat, SIZE_CLASSES, StdCache};
-use compress::{AnyCodec, Lz4};
+use alloc_xv::thread_hint;
+use compcache::{Growth, IoStat, Memory, MmStat, SIZE_CLASSES};
+use compcache_tiers::{BackingStat, Policy, TierStat, Tiered};
+use compress::{AnyCodec, Ladder, Lz4};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
@@ -16,7 +18,7 @@ use std::time::Instant;
 mod tests;
 
 /// The page cache under a [`Device`].
-pub type Cache = StdCache<AnyCodec>;
+pub type Cache = compcache_tiers::Cache;
 
 /// Zeroes for the parts of pages that are zeroed.
 static ZEROES: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
@@ -25,12 +27,17 @@ static ZEROES: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
 const SHARDS: usize = 8;
 
 /// How a device behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Bytes of the device: whole pages.
     pub size: u64,
-    /// What pages are compressed with.
-    pub codec: AnyCodec,
+    /// What pages are compressed with: the first codec for what is written, the others for what is
+    /// cold.
+    pub codec: Ladder,
+    /// What it does by itself.
+    pub policy: Policy,
+    /// What the thread that does it does first: sets its priority, say.
+    pub thread_start: Option<fn()>,
     /// The most memory to take, in bytes, tables included; 0 for no limit.
     pub mem_limit: u64,
     /// Keep a checksum with each stored page.
@@ -40,12 +47,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// A device of `size` bytes with LZ4, checksums and no limit.
+    /// A device of `size` bytes with LZ4, checksums and no limit, which does nothing by itself.
     #[must_use]
-    pub const fn new(size: u64) -> Self {
+    pub fn new(size: u64) -> Self {
         Self {
             size,
-            codec: AnyCodec::Lz4(Lz4),
+            codec: Ladder::from(AnyCodec::Lz4(Lz4)),
+            policy: Policy::NONE,
+            thread_start: None,
             mem_limit: 0,
             checksum: true,
             growth: Growth::Chunks,
@@ -67,6 +76,14 @@ pub struct Stat {
     pub requests: [Latency; Kind::COUNT],
     /// Stored pages by compressed size, in sixteenths of a page.
     pub sizes: [u64; SIZE_CLASSES],
+    /// In which forms pages are, and how they got there.
+    pub tiers: TierStat,
+    /// The backing store; zeroes without one.
+    pub backing: BackingStat,
+    /// Writes that found no memory, and had some made for them or failed.
+    pub squeezed: u64,
+    /// Times that pages were not written back because the store failed.
+    pub write_errors: u64,
 }
 
 struct Shard {
@@ -84,15 +101,17 @@ struct Shard {
 /// * What does not fit into the memory limit fails with [`Error::NoSpace`], and the page keeps
 ///   its old content.
 /// * A thread keeps the pages packed; it ends with the device.
+/// * With denser codecs, a policy or a backing store, another thread makes pages denser that are not
+///   used, and writes them back where memory is limited: see [`Tiered`].
 ///
 /// # Time complexity
 ///
 /// Linear in the pages of a request.
 pub struct Device {
-    cache: Arc<Cache>,
+    pub(crate) tiered: Tiered,
     size: u64,
     shards: Box<[CachePadded<Shard>]>,
-    _compactor: Compactor,
+    pub(crate) backed: Backed,
 }
 
 impl Device {
@@ -107,7 +126,11 @@ impl Device {
         let mut pages = compcache::Config::new(config.size / PAGE_SIZE);
         pages.checksum = config.checksum;
         pages.mem_limit = config.mem_limit;
-        let cache = Arc::new(Cache::build_with(config.codec, pages, config.growth)?);
+        let mut tiers = compcache_tiers::Config::default();
+        tiers.policy = config.policy;
+        tiers.growth = config.growth;
+        tiers.thread = Self::acts(&config.policy);
+        tiers.thread_start = config.thread_start;
         let shard = || {
             CachePadded::new(Shard {
                 kinds: [const { Recorder::new() }; Kind::COUNT],
@@ -116,22 +139,41 @@ impl Device {
             })
         };
         Ok(Self {
-            _compactor: Compactor::spawn(&cache).map_err(NewError::Thread)?,
-            cache,
+            tiered: Tiered::new(config.codec, pages, tiers)?,
             size: config.size,
             shards: (0..SHARDS).map(|_| shard()).collect(),
+            backed: Backed::default(),
         })
     }
 
-    /// The page cache, for what a block device has no request for: compaction, limits, statistics.
-    #[must_use]
-    pub fn cache(&self) -> &Arc<Cache> {
-        &self.cache
+    /// Whether there is anything for a thread to do.
+    pub(crate) fn acts(policy: &Policy) -> bool {
+        policy.cold_rung > 0 || policy.cool_rung > 0 || policy.same
     }
 
-    /// Limits the memory taken; see `compcache::Cache::set_mem_limit`.
+    /// The page cache, for what a block device has no request for: compaction, sizes of pages.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        self.tiered.cache()
+    }
+
+    /// The same with its tiers: what is done to pages by itself, and on demand.
+    #[must_use]
+    pub fn tiered(&self) -> &Tiered {
+        &self.tiered
+    }
+
+    /// Limits the memory taken; see [`Tiered::set_mem_limit`].
     pub fn set_mem_limit(&self, bytes: u64) {
-        self.cache.set_mem_limit(bytes);
+        self.tiered.set_mem_limit(bytes);
+    }
+
+    /// zram's `mm_stat`.
+    #[must_use]
+    pub fn mm_stat(&self) -> MmStat {
+        let mut mm = self.cache().mm_stat();
+        mm.mem_limit = self.tiered.mem_limit();
+        mm
     }
 
     /// Everything that is counted, now.
@@ -143,19 +185,24 @@ impl Device {
                 recorder.add_to(sum);
             }
         }
+        let tiered = self.tiered.stat();
         Stat {
             io: self.io_stat(),
-            mm: self.cache.mm_stat(),
-            memory: self.cache.memory(),
+            mm: tiered.mm,
+            memory: tiered.memory,
             requests,
-            sizes: self.cache.size_classes(),
+            sizes: self.cache().size_classes(),
+            tiers: tiered.tiers,
+            backing: tiered.backing,
+            squeezed: tiered.squeezed,
+            write_errors: tiered.write_errors,
         }
     }
 
     /// zram's `io_stat`: pages, and the requests that were refused for their range.
     #[must_use]
     pub fn io_stat(&self) -> IoStat {
-        let mut stat = self.cache.io_stat();
+        let mut stat = self.cache().io_stat();
         for shard in &self.shards {
             stat.invalid_io += shard.invalid_io.load(Ordering::Relaxed);
         }
@@ -193,7 +240,7 @@ impl Device {
             .map(|gate| gate.unwrap_or_else(PoisonError::into_inner))
             .collect();
         check()?;
-        self.cache.reset();
+        self.tiered.reset();
         for shard in &self.shards {
             shard.kinds.iter().for_each(Recorder::reset);
             shard.invalid_io.store(0, Ordering::Relaxed);
@@ -240,8 +287,8 @@ impl Device {
             let (index, within, len) = piece(at, out.len());
             let (now, later) = out.split_at_mut_checked(len).ok_or(Error::Internal)?;
             match <&mut [u8; PAGE_SIZE as usize]>::try_from(&mut *now) {
-                Ok(page) => self.cache.get(index, page).map(|_| ()),
-                Err(_) => self.cache.read(index, within, now),
+                Ok(page) => self.tiered.get(index, page).map(|_| ()),
+                Err(_) => self.tiered.read(index, within, now),
             }
             .map_err(|error| translate(error, index))?;
             out = later;
@@ -256,7 +303,7 @@ impl Device {
             let (index, within, len) = piece(at, bytes.len());
             let (now, later) = bytes.split_at_checked(len).ok_or(Error::Internal)?;
             // A whole page is put; the cache sees to that itself.
-            self.cache
+            self.tiered
                 .write(index, within, now)
                 .map_err(|error| translate(error, index))?;
             bytes = later;
@@ -267,7 +314,7 @@ impl Device {
 
     fn discard_pages(&self, pages: Range<u64>) -> Result<(), Error> {
         for index in pages {
-            self.cache
+            self.tiered
                 .discard(index)
                 .map_err(|error| translate(error, index))?;
         }
@@ -277,12 +324,12 @@ impl Device {
     /// Zeroes a part of one page; nothing where the page is not stored.
     fn zero_part(&self, offset: u64, len: u64) -> Result<(), Error> {
         let (index, within, len) = piece(offset, len as usize);
-        let stored = self.cache.contains(index);
+        let stored = self.tiered.contains(index);
         if !stored.map_err(|error| translate(error, index))? {
             return Ok(());
         }
         let zeroes = ZEROES.get(..len).ok_or(Error::Internal)?;
-        self.cache
+        self.tiered
             .write(index, within, zeroes)
             .map_err(|error| translate(error, index))
     }
@@ -311,7 +358,7 @@ impl Device {
     }
 
     fn is_stored(&self, index: u64) -> Result<bool, Error> {
-        self.cache
+        self.tiered
             .contains(index)
             .map_err(|error| translate(error, index))
     }
@@ -395,13 +442,18 @@ fn whole_pages(offset: u64, len: u64) -> Range<u64> {
     offset.div_ceil(PAGE_SIZE)..end
 }
 
-fn translate(error: compcache::Error, index: u64) -> Error {
+fn translate(error: compcache_tiers::Error, index: u64) -> Error {
+    let offset = index.saturating_mul(PAGE_SIZE);
     match error {
-        compcache::Error::NoSpace(error) => Error::NoSpace(error),
-        compcache::Error::Corrupt { .. } => Error::Corrupt {
-            offset: index.saturating_mul(PAGE_SIZE),
+        compcache_tiers::Error::Cache(error) => match error {
+            compcache::Error::NoSpace(error) => Error::NoSpace(error),
+            compcache::Error::Corrupt { .. } => Error::Corrupt { offset },
+            compcache::Error::Compress(error) => Error::Codec(error),
+            _ => Error::Internal,
         },
-        compcache::Error::Compress(error) => Error::Codec(error),
+        compcache_tiers::Error::Read { .. } | compcache_tiers::Error::NoStore => {
+            Error::Backing { offset }
+        }
         _ => Error::Internal,
     }
 }

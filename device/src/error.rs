@@ -35,6 +35,12 @@ pub enum Error {
         /// First byte of the page.
         offset: u64,
     },
+    /// The page at this offset is in the backing store, and could not be read from there: the store
+    /// failed, or gave other bytes than were written.
+    Backing {
+        /// First byte of the page.
+        offset: u64,
+    },
     /// The codec could not compress the page.
     Codec(CompressError),
     /// The device, or the way to it, takes no writes.
@@ -50,7 +56,9 @@ impl Error {
         match self {
             Self::OutOfRange { .. } | Self::Unaligned { .. } => Errno::Inval,
             Self::NoSpace(_) => Errno::NoSpc,
-            Self::Corrupt { .. } | Self::Codec(_) | Self::Internal => Errno::Io,
+            Self::Corrupt { .. } | Self::Backing { .. } | Self::Codec(_) | Self::Internal => {
+                Errno::Io
+            }
             Self::ReadOnly => Errno::Perm,
         }
     }
@@ -84,6 +92,10 @@ impl fmt::Display for Error {
             Self::Corrupt { offset } => {
                 write!(f, "the stored bytes of the page at {offset} are damaged")
             }
+            Self::Backing { offset } => write!(
+                f,
+                "the page at {offset} was not read from the backing store, which failed"
+            ),
             Self::Codec(error) => write!(f, "page not compressed: {error}"),
             Self::ReadOnly => f.write_str("the device is read-only"),
             Self::Internal => f.write_str("device and cache contradict each other"),
@@ -112,7 +124,7 @@ pub enum NewError {
     },
     /// The cache could not be made.
     Build(BuildError),
-    /// The thread that packs the pages could not be started.
+    /// The threads that pack pages and make them denser could not be started.
     Thread(std::io::Error),
 }
 
@@ -139,8 +151,48 @@ impl core::error::Error for NewError {
     }
 }
 
-impl From<BuildError> for NewError {
-    fn from(error: BuildError) -> Self {
-        Self::Build(error)
+impl From<compcache_tiers::NewError> for NewError {
+    fn from(error: compcache_tiers::NewError) -> Self {
+        match error {
+            compcache_tiers::NewError::Build(error) => Self::Build(error),
+            compcache_tiers::NewError::Thread(error) => Self::Thread(error),
+            other => Self::Thread(std::io::Error::other(other)),
+        }
+    }
+}
+
+/// Why a device has no backing store.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BackingError {
+    /// It has one already, which stays as long as the device.
+    HasStore,
+    /// It cannot be used.
+    Open(compcache_tiers::backing::OpenError),
+    /// There is no memory for its tables.
+    Memory(compcache::Error),
+    /// The thread that writes back could not be started.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for BackingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HasStore => f.write_str("the device has a backing store, which stays with it"),
+            Self::Open(error) => error.fmt(f),
+            Self::Memory(error) => write!(f, "no memory for the store's tables: {error}"),
+            Self::Thread(error) => write!(f, "no thread to write back: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for BackingError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::HasStore => None,
+            Self::Open(error) => Some(error),
+            Self::Memory(error) => Some(error),
+            Self::Thread(error) => Some(error),
+        }
     }
 }

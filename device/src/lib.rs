@@ -6,7 +6,8 @@
 //!                                                                       Device
 //!                            whole page of 4096: put, get, discard ────────┤
 //!                            part of one: sector reads and writes ─────────┤
-//!                                                                       StdCache
+//!                                                                        Tiered
+//!                                             policy thread ── page cache ──┴── backing store
 //! ```
 //!
 //! | word | meaning |
@@ -33,6 +34,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backed;
 mod block;
 mod device;
 mod error;
@@ -40,7 +42,10 @@ mod latency;
 
 pub use block::{BlockDevice, Extent, ExtentKind, PAGE_SIZE, SECTOR_SIZE, check_range};
 pub use compcache::Growth;
-pub use compress::AnyCodec;
+pub use compcache_tiers::{
+    BackingStat, Policy, Recompress, TierStat, Tiered, What, WriteBack, WriteBackKind,
+};
+pub use compress::{AnyCodec, Ladder};
 pub use device::{Cache, Config, Device, Stat};
-pub use error::{Errno, Error, NewError};
+pub use error::{BackingError, Errno, Error, NewError};
 pub use latency::{Kind, Latency};

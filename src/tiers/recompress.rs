@@ -80,12 +80,25 @@ where
         &self,
         worker: &mut Worker<C, PAGE>,
         how: Recompress,
-        mut go_on: impl FnMut() -> bool,
+        go_on: impl FnMut() -> bool,
     ) -> Result<u64, Error> {
+        let (changed, _) = self.recompress_from(worker, how, 0, go_on)?;
+        Ok(changed)
+    }
+
+    /// The same from page `from` on. Returns how many changed, and where to go on: the end of the device
+    /// if all was looked at.
+    pub fn recompress_from(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        how: Recompress,
+        from: u64,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<(u64, u64), Error> {
         let _one = self.tiers.enter()?;
         self.check_rung(how.rung)?;
         let (mut tried, mut changed) = (0, 0);
-        let mut key = 0;
+        let mut key = from;
         while key < self.pages() {
             let mut found = [None; UNIT_PAGES_MAX];
             let mut count = 0;
@@ -107,7 +120,7 @@ where
             key = next.max(key + 1);
             for index in found.into_iter().flatten() {
                 if how.max_pages != 0 && tried == how.max_pages || !go_on() {
-                    return Ok(changed);
+                    return Ok((changed, index));
                 }
                 tried += 1;
                 if self.recompress_page(worker, index, how.rung)? == Outcome::Changed {
@@ -115,7 +128,7 @@ where
                 }
             }
         }
-        Ok(changed)
+        Ok((changed, self.pages()))
     }
 
     pub(crate) fn check_rung(&self, rung: usize) -> Result<(), Error> {

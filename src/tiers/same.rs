@@ -460,18 +460,34 @@ where
     pub fn merge_all(
         &self,
         worker: &mut Worker<C, PAGE>,
-        mut go_on: impl FnMut() -> bool,
+        go_on: impl FnMut() -> bool,
     ) -> Result<u64, Error> {
+        let (changed, _) = self.merge_some(worker, true, go_on)?;
+        Ok(changed)
+    }
+
+    /// The same in parts: the first begins it, and others go on. Returns how many pages changed, and
+    /// whether there is more to do.
+    pub fn merge_some(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        first: bool,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<(u64, bool), Error> {
         let _one = self.tiers.enter()?;
         let before = worker.work.changed;
-        self.start_run(worker);
+        if first {
+            self.start_run(worker);
+        }
         let ages = Ages { same: 0, patch: 0 };
-        while self.run_step(worker, ages)? {
+        let mut more = worker.run.stage != Stage::Rest;
+        while more && self.run_step(worker, ages)? {
             if !go_on() {
                 break;
             }
         }
-        Ok(worker.work.changed - before)
+        more = worker.run.stage != Stage::Rest;
+        Ok((worker.work.changed - before, more))
     }
 }
 

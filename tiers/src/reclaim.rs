@@ -15,6 +15,8 @@ const BATCH_RECORDS: usize = 64;
 const BATCH_BYTES: usize = 256 << 10;
 /// Bytes that are wanted free when a put found none.
 const ROOM: u64 = 256 << 10;
+/// Steps of a run over all pages between two chances for others.
+const MERGE_STEPS: u32 = 256;
 /// Pages' worth of work in making pages denser for a put that waits.
 const SQUEEZE: u64 = 64;
 /// Bytes that cleaning may move in one step.
@@ -450,6 +452,38 @@ impl crate::Tiered {
         let done = self.inner.cache.recompress(desk.worker()?, how, go_on);
         desk.rest();
         Ok(done?)
+    }
+
+    /// The same for a few pages from page `from` on, so that nobody waits for long who needs room: at
+    /// most 64 are tried. Returns how many were tried and changed, and where to go on: the end of the
+    /// device if all was looked at.
+    pub fn recompress_some(
+        &self,
+        how: compcache::Recompress,
+        from: u64,
+    ) -> Result<(u64, u64, u64), Error> {
+        let mut desk = self.inner.desk.lock();
+        let mut tried = 0;
+        let go_on = || {
+            tried += 1;
+            tried <= SQUEEZE
+        };
+        let cache = &self.inner.cache;
+        let (changed, next) = cache.recompress_from(&mut desk.worker, how, from, go_on)?;
+        Ok((tried.min(SQUEEZE), changed, next))
+    }
+
+    /// A part of [`merge`](Self::merge), so that nobody waits for long who needs room; the first begins
+    /// it. Returns how many pages changed, and whether there is more to do.
+    pub fn merge_some(&self, first: bool) -> Result<(u64, bool), Error> {
+        let mut desk = self.inner.desk.lock();
+        let mut steps = 0;
+        let go_on = || {
+            steps += 1;
+            steps < MERGE_STEPS
+        };
+        let cache = &self.inner.cache;
+        Ok(cache.merge_some(&mut desk.worker, first, go_on)?)
     }
 
     /// Looks for pages that are the same or nearly, of all ages.

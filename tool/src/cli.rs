@@ -16,6 +16,7 @@ use crate::docs::{DOCS_COMMAND, DocsArgs};
 use crate::pages::generate::CHILD_COMMAND;
 #[cfg(any(feature = "fuse", feature = "ublk"))]
 use crate::swap::{SWAPOFF_COMMAND, SwapArgs};
+use crate::tiers::TierArgs;
 #[cfg(feature = "top")]
 use crate::top::TopArgs;
 use crate::units::parse_size;
@@ -246,6 +247,8 @@ Examples:
   compcache serve --size 4G --nbd unix:/run/disk.sock
   compcache serve --size 4G --codec zstd --mem-limit 1G --nbd tcp:127.0.0.1:10809 --export scratch
   compcache serve --config /etc/systemd/zram-generator.conf --nbd unix:/run/disk.sock
+  compcache serve --size 8G --mem-limit 1G --backing /var/tmp --backing-size 4G --nbd unix:/run/disk.sock
+  compcache serve --size 4G --recompress lz4hc,zstd:15 --idle-time 5m --nbd unix:/run/disk.sock
   compcache serve --size 4G --fuse /mnt/disk --loop      a file, and /dev/loopN
   compcache serve --size 4G --nbd unix:/run/disk.sock --daemon --pid-file /run/disk.pid
   kill $(cat /run/disk.pid)                              and stopped again
@@ -261,10 +264,11 @@ pub(crate) struct ServeArgs {
     pub(crate) size: Option<usize>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw [default: lz4]
+    /// Codec of new pages: lz4, lz4hc, zstd, zstd:LEVEL (-5 to 19) or raw [default: lz4]
     #[arg(long, value_name = "CODEC", allow_hyphen_values = true)]
     pub(crate) codec: Option<AnyCodec>,
-    /// The most memory for pages, such as 1G; writes that need more fail with ENOSPC [default: no limit]
+    /// The most memory for pages, such as 1G; writes that need more, after all is done to make room, fail with
+    /// ENOSPC [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) mem_limit: Option<usize>,
     /// Serve NBD at unix:PATH or tcp:HOST:PORT; may be repeated
@@ -311,6 +315,8 @@ pub(crate) struct ServeArgs {
     pub(crate) daemon: DaemonArgs,
     #[command(flatten)]
     pub(crate) control: ControlArgs,
+    #[command(flatten)]
+    pub(crate) tiers: TierArgs,
 }
 
 /// The arguments that name a front end.

@@ -6,22 +6,29 @@
 //! | `place` | where sockets are, names, leftovers of servers that were killed |
 //! | `subject` | the served device as requests see it |
 //! | `attribute` | zram's attributes, read and set |
+//! | `change` | what they are set to: zram's syntax |
+//! | `work` | what takes long: recompression, writing back, merging |
 //! | `server`, `client` | the two ends |
 
 mod attribute;
+mod change;
 mod client;
 mod place;
 mod protocol;
 mod server;
 mod subject;
+mod work;
 
 use std::path::PathBuf;
 
-pub(crate) use attribute::{Attribute, Value};
+pub(crate) use attribute::Attribute;
+pub(crate) use change::Change;
 pub(crate) use client::{Client, devices, find};
 pub(crate) use place::Name;
 #[cfg(any(feature = "fuse", feature = "ublk"))]
 pub(crate) use place::{SYSTEM_DIR, make_directory};
+#[cfg(all(test, feature = "top"))]
+pub(crate) use protocol::Tiers;
 pub(crate) use protocol::{Requests, Status};
 pub(crate) use server::Control;
 pub(crate) use subject::{HeldUsers, Subject, Users};

@@ -3,6 +3,7 @@
 mod args;
 mod columns;
 mod human;
+mod json;
 mod table;
 
 pub(crate) use args::CtlArgs;
@@ -11,6 +12,7 @@ use std::path::Path;
 
 use crate::control::{Client, Status, devices, find};
 use crate::output;
+use crate::progress::Progress;
 use args::Do;
 use columns::Column;
 
@@ -28,8 +30,28 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), String> {
     let mut client = Client::connect(&find(device)?)?;
     match &args.what {
         None => show(args, &[client.status()?]),
-        Some(Do::Read(attribute)) => output::print(&client.get(&attribute.to_string())?),
-        Some(Do::Set(attribute, value)) => client.set(&attribute.to_string(), value.0),
+        Some(Do::Read(attribute)) => {
+            let name = attribute.to_string();
+            let text = client.get(&name)?;
+            output::print(&match args.json {
+                true => json::attribute(&name, &text)?,
+                false => text,
+            })
+        }
+        Some(Do::Set(attribute, value)) => {
+            let name = attribute.to_string();
+            let bar = Progress::new();
+            let done = client.set(&name, value, |at| match at.of {
+                0 => bar.say(&format!("{name}: {} so far", at.done), 0.0),
+                of => bar.say(&name, at.done as f64 / of as f64),
+            });
+            drop(bar);
+            let text = done?;
+            output::print(&match args.json {
+                true => json::attribute(&name, &text)?,
+                false => text,
+            })
+        }
     }
 }
 

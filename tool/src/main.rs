@@ -8,6 +8,7 @@
 //! | `bench`, `analyze`, `capture` | the subcommands |
 //! | `serve` | the subcommand that serves a device: front ends, signals, status line |
 //! | `control`, `ctl`, `top`, `metrics` | what is served, seen and changed from outside |
+//! | `tiers` | what cold pages become: arguments of what serves a device |
 //! | `daemon` | the server in the background, its pid file |
 //! | `listen` | the threads of control socket and metrics |
 //! | `config` | configuration files of zram-generator |
@@ -43,6 +44,7 @@ mod serve;
 #[cfg(any(feature = "fuse", feature = "ublk"))]
 mod swap;
 mod tables;
+mod tiers;
 #[cfg(feature = "top")]
 mod top;
 mod units;

@@ -26,7 +26,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use compcache_device::{Config, Device, PAGE_SIZE};
+use compcache_device::{AnyCodec, Config, Device, PAGE_SIZE};
 
 use crate::cli::ServeArgs;
 use crate::config::Section;
@@ -181,6 +181,9 @@ pub(crate) fn is_skipped(section: Option<&Section>, told: bool) -> bool {
 
 /// What the command line says goes before what the section says.
 fn device(args: &ServeArgs, section: Option<&Section>) -> Result<Device, String> {
+    let lz4 = AnyCodec::Lz4(compress::Lz4);
+    let said = args.codec.or(section.map(|section| section.codec));
+    let tiers = args.tiers.tiers(said.unwrap_or(lz4), section)?;
     let size = args.size.map(|bytes| bytes as u64);
     let size = size
         .or(section.map(|section| section.size))
@@ -188,18 +191,15 @@ fn device(args: &ServeArgs, section: Option<&Section>) -> Result<Device, String>
         .checked_next_multiple_of(PAGE_SIZE)
         .ok_or("the size is too large; name a smaller one")?;
     let limit = args.mem_limit.map(|bytes| bytes as u64);
-    let defaults = Config::new(size);
     let config = Config {
-        codec: args
-            .codec
-            .or(section.map(|section| section.codec))
-            .unwrap_or(defaults.codec),
         mem_limit: limit
             .or(section.map(|section| section.mem_limit))
-            .unwrap_or(defaults.mem_limit),
-        ..defaults
+            .unwrap_or(0),
+        ..tiers.config(size)
     };
-    Device::new(config).map_err(|error| format!("{error}; try a smaller size"))
+    let device = Device::new(config).map_err(|error| format!("{error}; try a smaller size"))?;
+    tiers.back(&device)?;
+    Ok(device)
 }
 
 /// The front ends that the command line names, not started yet.

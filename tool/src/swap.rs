@@ -159,13 +159,14 @@ fn serve(
 
 fn device(area: &Area) -> Result<Device, String> {
     let config = Config {
-        codec: area.codec,
         mem_limit: area.mem_limit,
         // Whoever swaps waits for this memory: 2 MiB at once are more than the kernel keeps for it.
         growth: Growth::Pages,
-        ..Config::new(area.size)
+        ..area.tiers.config(area.size)
     };
-    Device::new(config).map_err(|error| format!("{error}; try a smaller --size"))
+    let device = Device::new(config).map_err(|error| format!("{error}; try a smaller --size"))?;
+    area.tiers.back(&device)?;
+    Ok(device)
 }
 
 /// Each step, in order.
@@ -178,8 +179,9 @@ fn dry_run(area: &Area, via: Via) -> String {
     steps.push(format!(
         "make a device of {} ({}, {limit} of memory)",
         units::bytes(area.size),
-        area.codec
+        area.tiers.ladder
     ));
+    steps.extend(area.tiers.describe());
     steps.extend(via.steps().iter().map(|&step| step.to_owned()));
     steps.push(format!(
         "write the header of a swap area, swapon with priority {} and discard",

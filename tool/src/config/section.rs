@@ -1,9 +1,10 @@
 //! A `[zramN]` section: what a device is to be.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use compcache_device::{AnyCodec, PAGE_SIZE};
+use compcache_device::{AnyCodec, Ladder, PAGE_SIZE};
 
 use super::ConfigError;
 use super::expression::evaluate;
@@ -26,6 +27,10 @@ pub(crate) struct Section {
     /// Bytes, whole pages.
     pub(crate) size: u64,
     pub(crate) codec: AnyCodec,
+    /// Denser ones, for what is cold; empty where none is named.
+    pub(crate) recompress: Vec<AnyCodec>,
+    /// Where to write back to.
+    pub(crate) writeback_device: Option<PathBuf>,
     /// Bytes; 0 for no limit.
     pub(crate) mem_limit: u64,
     /// -1 lets the kernel choose.
@@ -61,12 +66,15 @@ impl Section {
         reader.refuse_file_systems()?;
         reader.warn();
         let size = reader.size()?;
+        let (codec, recompress) = reader.codecs()?;
         let swap_priority =
             reader.parse("swap-priority", "a number, -1 to 32767", |&n: &i16| n >= -1)?;
         Ok(Self {
             name: name.to_owned(),
             size,
-            codec: reader.codec()?,
+            codec,
+            recompress,
+            writeback_device: reader.writeback_device()?,
             mem_limit: match keys.get("zram-resident-limit") {
                 Some(text) => reader.mebibytes("zram-resident-limit", text)?,
                 None => 0,
@@ -163,40 +171,89 @@ impl Reader<'_> {
         })
     }
 
-    /// The first algorithm; others would recompress, which is not done here.
-    fn codec(&mut self) -> Result<AnyCodec, ConfigError> {
+    /// The first algorithm is for what is written, the others are for what is cold.
+    fn codecs(&mut self) -> Result<(AnyCodec, Vec<AnyCodec>), ConfigError> {
         let key = "compression-algorithm";
         let lz4 = AnyCodec::Lz4(compress::Lz4);
         let text = self.keys.get(key).map_or("", String::as_str);
-        let mut algorithms = algorithms(text).into_iter();
-        let Some((name, parameters)) = algorithms.next() else {
-            return Ok(lz4);
-        };
-        let more: Vec<String> = algorithms.map(|(name, _)| name).collect();
-        if !more.is_empty() {
-            let more = more.join(", ");
-            self.warn_of(
-                key,
-                &format!("{more}: nothing is recompressed here, passed over"),
-            );
+        let Algorithms {
+            list,
+            recompression,
+        } = algorithms(text);
+        for parameter in recompression {
+            match parameter.as_str() {
+                "type=idle" if list.len() > 1 => {}
+                _ => self.warn_of(
+                    key,
+                    &format!(
+                        "{parameter}: passed over; what is cold is recompressed, whatever it is"
+                    ),
+                ),
+            }
         }
+        let mut codecs = Vec::new();
+        for (nth, (name, parameters)) in list.into_iter().enumerate() {
+            let found = self.codec(key, &name, &parameters)?;
+            match (found, nth) {
+                (Some(codec), _) => codecs.push(codec),
+                (None, 0) => {
+                    self.warn_of(key, &format!("{name} is not to be had here; lz4 is used"));
+                    codecs.push(lz4);
+                }
+                (None, _) => {
+                    self.warn_of(key, &format!("{name} is not to be had here, passed over"))
+                }
+            }
+        }
+        let mut codecs = codecs.into_iter();
+        let first = codecs.next().unwrap_or(lz4);
+        let mut rungs = Vec::new();
+        for codec in codecs {
+            rungs.push(codec);
+            // A list that cannot be had says so here, with the line's name.
+            if let Err(error) = Ladder::new(first, &rungs) {
+                rungs.pop();
+                self.warn_of(key, &format!("{codec}: passed over: {error}"));
+            }
+        }
+        Ok((first, rungs))
+    }
+
+    /// One algorithm; `None` if there is none of this name.
+    fn codec(
+        &mut self,
+        key: &str,
+        name: &str,
+        parameters: &[String],
+    ) -> Result<Option<AnyCodec>, ConfigError> {
         let mut level = None;
         for parameter in parameters {
             match parameter.strip_prefix("level=") {
-                Some(number) => level = Some(number.to_owned()),
-                None => self.warn_of(key, &format!("parameter {parameter}: passed over")),
+                Some(number) if name == "zstd" => level = Some(number),
+                _ => self.warn_of(key, &format!("parameter {parameter}: passed over")),
             }
         }
-        match (name.as_str(), level) {
-            ("lz4", _) => Ok(lz4),
-            ("zstd", level) => {
-                let name = level.map_or("zstd".to_owned(), |level| format!("zstd:{level}"));
-                name.parse()
+        match (name, level) {
+            ("lz4" | "lz4hc" | "zstd", None) => Ok(name.parse().ok()),
+            ("zstd", Some(level)) => {
+                let name = format!("zstd:{level}");
+                let codec = name.parse();
+                codec
+                    .map(Some)
                     .map_err(|error| self.error(key, format!("{name}: {error}")))
             }
-            (other, _) => {
-                self.warn_of(key, &format!("{other} is not to be had here; lz4 is used"));
-                Ok(lz4)
+            _ => Ok(None),
+        }
+    }
+
+    /// As zram-generator, it takes devices; files and directories work as well.
+    fn writeback_device(&self) -> Result<Option<PathBuf>, ConfigError> {
+        let key = "writeback-device";
+        match self.keys.get(key).map(String::as_str) {
+            None | Some("") => Ok(None),
+            Some(path) if path.starts_with('/') => Ok(Some(path.into())),
+            Some(path) => {
+                Err(self.error(key, format!("{path:?}; expected a path that begins with /")))
             }
         }
     }
@@ -224,15 +281,13 @@ impl Reader<'_> {
                 | "zram-fraction"
                 | "max-zram-size"
                 | "fs-type"
+                | "writeback-device"
                 | "mount-point" => {}
                 "options" => {
                     let mut unknown = value.split(',').filter(|word| !word.is_empty());
                     if let Some(option) = unknown.find(|word| *word != "discard") {
                         self.warn_of(key, &format!("{option}: passed over"));
                     }
-                }
-                "writeback-device" => {
-                    self.warn_of(key, "nothing is written back here, passed over");
                 }
                 _ => self.warn_of(key, "unknown key, passed over"),
             }
@@ -244,24 +299,36 @@ impl Reader<'_> {
     }
 }
 
-/// `zstd(level=3) lz4 (type=idle)`: names with their parameters; those that stand alone belong to
-/// the algorithm before them.
-fn algorithms(text: &str) -> Vec<(String, Vec<String>)> {
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+/// What a list of algorithms says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Algorithms {
+    /// Names with the parameters that follow them at once.
+    list: Vec<(String, Vec<String>)>,
+    /// Parameters that stand alone: how to recompress.
+    recompression: Vec<String>,
+}
+
+/// `lz4 zstd(level=6) (type=idle)`.
+fn algorithms(text: &str) -> Algorithms {
+    let mut found = Algorithms::default();
     let mut rest = text.trim_start();
+    let mut alone = true;
     while !rest.is_empty() {
         if let Some(inside) = rest.strip_prefix('(') {
             let (parameters, after) = inside.split_once(')').unwrap_or((inside, ""));
             let parameters = parameters.split([',', ' ']).filter(|word| !word.is_empty());
-            if let Some((_, known)) = found.last_mut() {
-                known.extend(parameters.map(str::to_owned));
+            let parameters = parameters.map(str::to_owned);
+            match found.list.last_mut().filter(|_| !alone) {
+                Some((_, known)) => known.extend(parameters),
+                None => found.recompression.extend(parameters),
             }
-            rest = after.trim_start();
+            (rest, alone) = (after.trim_start(), true);
             continue;
         }
         let end = rest.find(['(', ' ', '\t']).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
-        found.push((name.to_owned(), Vec::new()));
+        found.list.push((name.to_owned(), Vec::new()));
+        alone = !after.starts_with('(');
         rest = after.trim_start();
     }
     found
@@ -276,14 +343,16 @@ mod tests {
         let found = algorithms(" zstd(level=3,type=x)  lz4 (type=idle) 842 ");
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         assert_eq!(
-            found,
+            found.list,
             [
                 ("zstd".to_owned(), words(&["level=3", "type=x"])),
-                ("lz4".to_owned(), words(&["type=idle"])),
+                ("lz4".to_owned(), words(&[])),
                 ("842".to_owned(), words(&[])),
             ]
         );
-        assert!(algorithms("").is_empty());
-        assert_eq!(algorithms("(x").len(), 0);
+        assert_eq!(found.recompression, ["type=idle"]);
+        assert_eq!(algorithms(""), Algorithms::default());
+        assert_eq!(algorithms("(x").recompression, ["x"]);
+        assert_eq!(algorithms("a((").list.len(), 1);
     }
 }

@@ -47,13 +47,11 @@ fs-type = swap
     assert_eq!(zram1.size, 800 << 20);
     assert_eq!((zram1.mem_limit, zram1.swap_priority), (0, 100));
     assert_eq!(zram1.codec.to_string(), "lz4");
-    for part in ["lz4hc", "writeback-device"] {
-        assert!(
-            found.warnings.iter().any(|line| line.contains(part)),
-            "{part}: {:?}",
-            found.warnings
-        );
-    }
+    assert_eq!(rungs(zram0), ["lz4hc"]);
+    let device = std::path::Path::new("/dev/zvol/tarta-zoot/swap-writeback");
+    assert_eq!(zram0.writeback_device.as_deref(), Some(device));
+    assert!(zram1.recompress.is_empty() && zram1.writeback_device.is_none());
+    assert_eq!(found.warnings, [""; 0]);
     let more = config(text, 16_000).unwrap();
     assert!(
         more.sections[0]
@@ -62,6 +60,58 @@ fs-type = swap
             .unwrap()
             .contains("host-memory-limit")
     );
+}
+
+fn rungs(section: &Section) -> Vec<String> {
+    section.recompress.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn further_algorithms_are_for_cold_pages_and_what_is_unknown_is_named() {
+    let read = |list: &str| {
+        let text = format!("[zram0]\ncompression-algorithm = {list}\n");
+        let found = config(&text, 100).unwrap();
+        let section = &found.sections[0];
+        (
+            section.codec.to_string(),
+            rungs(section).join(" "),
+            found.warnings.join("\n"),
+        )
+    };
+    let (first, rungs, warnings) = read("lz4 zstd(level=6) (type=idle)");
+    assert_eq!((&*first, &*rungs, &*warnings), ("lz4", "zstd:6", ""));
+    let (first, rungs, warnings) = read("lz4 lz4hc zstd(level=15)");
+    assert_eq!((&*first, &*rungs, &*warnings), ("lz4", "lz4hc zstd:15", ""));
+    for (list, first, rungs, named) in [
+        (
+            "lz4 zstd (type=huge threshold=3000)",
+            "lz4",
+            "zstd:3",
+            vec!["type=huge", "threshold=3000"],
+        ),
+        (
+            "lzo-rle zstd(dict=/etc/x,level=1)",
+            "lz4",
+            "zstd:1",
+            vec!["lzo-rle", "dict=/etc/x"],
+        ),
+        ("zstd 842 deflate", "zstd:3", "", vec!["842", "deflate"]),
+        ("lz4 lz4", "lz4", "", vec!["lz4"]),
+        (
+            "lz4 lz4hc zstd(level=1) zstd(level=2) zstd(level=3)",
+            "lz4",
+            "lz4hc zstd:1 zstd:2",
+            vec!["zstd:3"],
+        ),
+        ("lz4(level=2)", "lz4", "", vec!["level=2"]),
+        ("lz4 (type=idle)", "lz4", "", vec!["type=idle"]),
+    ] {
+        let found = read(list);
+        assert_eq!((&*found.0, &*found.1), (first, rungs), "{list}");
+        for name in named {
+            assert!(found.2.contains(name), "{list}: {}", found.2);
+        }
+    }
 }
 
 #[test]
@@ -136,6 +186,10 @@ fn what_is_wrong_is_said_in_one_line() {
             "zram0: compression-algorithm",
         ),
         ("[zram0]\nzram-fraction = -1\n", "zram0: zram-fraction: "),
+        (
+            "[zram0]\nwriteback-device = sdb\n",
+            "zram0: writeback-device: ",
+        ),
     ] {
         let error = config(text, 100).unwrap_err().to_string();
         assert!(

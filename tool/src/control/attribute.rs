@@ -8,13 +8,22 @@
 //! | `mem_used_max` | bytes (zram: not readable) | 0 starts it again |
 //! | `compact` | | packs the pages, whatever the value |
 //! | `reset` | | forgets all pages; refused while clients are connected, and to a device that is mounted or swapped to |
+//! | `recomp_algorithm` | as zram's file | settled once the device is up |
+//! | `recompress`, `idle`, `writeback` | | as zram's files |
+//! | `writeback_limit`, `writeback_limit_enable` | as zram's files | as zram's files |
+//! | `backing_dev` | as zram's file | `PATH`, `PATH size=16G`; once |
+//! | `bd_stat` | as zram's file | |
+//! | `tiers` | in which forms pages are: `name value` a line | |
+//! | `policy` | what is done by itself: `turn=30 cold_age=2 ...` | any of these |
+//! | `merge` | | keeps same and similar pages once, now |
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::protocol::{Failure, FailureKind};
+use super::change::{Change, policy_text};
+use super::protocol::{Failure, FailureKind, Tiers};
 use super::subject::Subject;
-use crate::units;
+use super::work::{self, Report};
 
 /// An attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +39,21 @@ pub(crate) enum Attribute {
     MemUsedMax,
     Compact,
     Reset,
+    RecompAlgorithm,
+    Recompress,
+    Idle,
+    Writeback,
+    WritebackLimit,
+    WritebackLimitEnable,
+    BackingDev,
+    BdStat,
+    Tiers,
+    Policy,
+    Merge,
 }
 
 /// All of them.
-const ATTRIBUTES: [(Attribute, &str, Access); 11] = [
+const ATTRIBUTES: [(Attribute, &str, Access); 22] = [
     (Attribute::MmStat, "mm_stat", Access::Read),
     (Attribute::IoStat, "io_stat", Access::Read),
     (Attribute::DebugStat, "debug_stat", Access::Read),
@@ -45,6 +65,21 @@ const ATTRIBUTES: [(Attribute, &str, Access); 11] = [
     (Attribute::MemUsedMax, "mem_used_max", Access::Both),
     (Attribute::Compact, "compact", Access::Act),
     (Attribute::Reset, "reset", Access::Act),
+    (Attribute::RecompAlgorithm, "recomp_algorithm", Access::Both),
+    (Attribute::Recompress, "recompress", Access::Write),
+    (Attribute::Idle, "idle", Access::Write),
+    (Attribute::Writeback, "writeback", Access::Write),
+    (Attribute::WritebackLimit, "writeback_limit", Access::Both),
+    (
+        Attribute::WritebackLimitEnable,
+        "writeback_limit_enable",
+        Access::Both,
+    ),
+    (Attribute::BackingDev, "backing_dev", Access::Both),
+    (Attribute::BdStat, "bd_stat", Access::Read),
+    (Attribute::Tiers, "tiers", Access::Read),
+    (Attribute::Policy, "policy", Access::Both),
+    (Attribute::Merge, "merge", Access::Act),
 ];
 
 /// What can be done with an attribute.
@@ -52,6 +87,8 @@ const ATTRIBUTES: [(Attribute, &str, Access); 11] = [
 enum Access {
     Read,
     Both,
+    /// What is done is said by the value; there is nothing to read.
+    Write,
     /// Something is done; the value is 1.
     Act,
 }
@@ -67,16 +104,22 @@ impl Attribute {
         self.access() == Access::Act
     }
 
+    /// Whether it says anything.
+    pub(crate) fn is_readable(self) -> bool {
+        matches!(self.access(), Access::Read | Access::Both)
+    }
+
     /// The text of its file, with the newline.
     ///
     /// # Errors
     /// [`FailureKind::Invalid`] where there is nothing to read.
     pub(crate) fn get(self, subject: &Subject) -> Result<String, Failure> {
-        let mm = || subject.device.cache().mm_stat();
+        let device = &subject.device;
+        let mm = || device.mm_stat();
         Ok(match self {
             Self::MmStat => format!("{}\n", mm()),
             Self::IoStat => {
-                let io = subject.device.io_stat();
+                let io = device.io_stat();
                 let (reads, writes) = (io.failed_reads, io.failed_writes);
                 let (invalid, free) = (io.invalid_io, io.notify_free);
                 format!("{reads:8} {writes:8} {invalid:8} {free:8}\n")
@@ -89,36 +132,61 @@ impl Attribute {
             Self::Initstate => "1\n".to_owned(),
             Self::MemLimit => format!("{}\n", mm().mem_limit),
             Self::MemUsedMax => format!("{}\n", mm().mem_used_max),
-            Self::Compact | Self::Reset => {
+            Self::RecompAlgorithm => recomp_algorithms(&device.cache().codec().to_string()),
+            Self::WritebackLimit => format!("{}\n", device.writeback_limit().0),
+            Self::WritebackLimitEnable => {
+                format!("{}\n", u8::from(device.writeback_limit().1))
+            }
+            Self::BackingDev => match device.backing_path() {
+                Some(path) => format!("{}\n", path.display()),
+                None => "none\n".to_owned(),
+            },
+            Self::BdStat => {
+                let stat = device.stat();
+                // In units of 4 KiB, as zram counts.
+                let (reads, writes) = (stat.backing.read >> 12, stat.backing.written >> 12);
+                format!("{:8} {reads:8} {writes:8}\n", stat.tiers.bd_count())
+            }
+            Self::Tiers => tiers_text(&subject.status().tiers),
+            Self::Policy => policy_text(&device.tiered().policy()),
+            Self::Compact
+            | Self::Reset
+            | Self::Recompress
+            | Self::Idle
+            | Self::Writeback
+            | Self::Merge => {
                 let message = format!("{self}: there is nothing to read");
                 return Err(Failure::new(FailureKind::Invalid, message));
             }
         })
     }
 
-    /// Sets it.
+    /// Sets it. What takes long tells `report` how far it is, and ends when that says so. Returns what was
+    /// done, `name value` a line; nothing where there is nothing to count.
     ///
     /// # Errors
     /// [`FailureKind::Invalid`] for a value that it does not take, [`FailureKind::Busy`] where
     /// the device is in use, or what is asked for is settled once it is up.
-    pub(crate) fn set(self, value: &str, subject: &Subject) -> Result<(), Failure> {
-        let parsed = self.settable().and_then(|()| value.parse());
-        let value = parsed
-            .and_then(|value: Value| self.check(value).map(|()| value))
-            .map_err(|message| invalid(self, &message))?;
-        match self {
-            Self::MemLimit => subject.device.set_mem_limit(value.0),
-            Self::MemUsedMax => subject.device.cache().reset_mem_used_max(),
-            Self::Compact => drop(subject.device.cache().compact(u64::MAX)),
-            Self::Reset => {
-                return subject.reset().map_err(|text| {
+    pub(crate) fn set(
+        self,
+        value: &str,
+        subject: &Subject,
+        report: &mut Report<'_>,
+    ) -> Result<String, Failure> {
+        let change = Change::parse(self, value).map_err(|message| invalid(self, &message))?;
+        match change {
+            Change::MemLimit(bytes) => subject.device.set_mem_limit(bytes),
+            Change::MemUsedMax => subject.device.cache().reset_mem_used_max(),
+            Change::Compact => drop(subject.device.cache().compact(u64::MAX)),
+            Change::Reset => {
+                return subject.reset().map(|()| String::new()).map_err(|text| {
                     let message = format!("reset: Device or resource busy ({text})");
                     Failure::new(FailureKind::Busy, message)
                 });
             }
-            _ => {}
+            change => return work::do_it(self, change, subject, report),
         }
-        Ok(())
+        Ok(String::new())
     }
 
     /// Whether it can be set at all.
@@ -134,32 +202,42 @@ impl Attribute {
             _ => Ok(()),
         }
     }
-
-    /// Whether it takes this value.
-    ///
-    /// # Errors
-    /// What it takes.
-    pub(crate) fn check(self, value: Value) -> Result<(), String> {
-        match (self, value.0) {
-            (Self::MemUsedMax, 1..) => Err("can be set to 0 only".to_owned()),
-            (Self::Reset, 0) => Err("expected 1".to_owned()),
-            _ => Ok(()),
-        }
-    }
 }
 
-fn invalid(attribute: Attribute, message: &str) -> Failure {
+pub(super) fn invalid(attribute: Attribute, message: &str) -> Failure {
     Failure::new(FailureKind::Invalid, format!("{attribute}: {message}"))
 }
 
-/// `[lz4] zstd raw`: the one in use in brackets.
+/// `[lz4] lz4hc zstd raw`: the one in use in brackets.
 fn algorithms(in_use: &str) -> String {
+    marked(&["lz4", "lz4hc", "zstd", "raw"], in_use) + "\n"
+}
+
+/// A line for each of the denser codecs: `#1: lz4hc [zstd:6]`.
+fn recomp_algorithms(ladder: &str) -> String {
+    let rungs = ladder.split_ascii_whitespace().skip(1).zip(1..);
+    let lines =
+        rungs.map(|(codec, rung)| format!("#{rung}: {}\n", marked(&["lz4hc", "zstd"], codec)));
+    lines.collect()
+}
+
+fn marked(names: &[&str], in_use: &str) -> String {
     let family = in_use.split(':').next().unwrap_or(in_use);
-    let names = ["lz4", "zstd", "raw"].map(|name| match name == family {
+    let names = names.iter().map(|&name| match name == family {
         true => format!("[{in_use}]"),
         false => name.to_owned(),
     });
-    names.join(" ") + "\n"
+    names.collect::<Vec<_>>().join(" ")
+}
+
+/// `name value` a line.
+fn tiers_text(tiers: &Tiers) -> String {
+    let lines = tiers.counts().into_iter();
+    let mut text: String = lines
+        .map(|(name, value)| format!("{name} {value}\n"))
+        .collect();
+    text.push_str(&format!("effective_ratio {:.3}\n", tiers.effective_ratio()));
+    text
 }
 
 impl fmt::Display for Attribute {
@@ -178,23 +256,6 @@ impl FromStr for Attribute {
             let names: Vec<&str> = ATTRIBUTES.iter().map(|row| row.1).collect();
             format!("no such attribute; expected one of {}", names.join(", "))
         })
-    }
-}
-
-/// What an attribute is set to: a number, or a size such as 1G.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Value(pub(crate) u64);
-
-impl FromStr for Value {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // `parse_size` takes no zero, which means something here.
-        let text = text.trim();
-        if !text.is_empty() && text.bytes().all(|digit| digit == b'0') {
-            return Ok(Self(0));
-        }
-        units::parse_size(text).map(|bytes| Self(bytes as u64))
     }
 }
 
@@ -247,7 +308,7 @@ mod tests {
             assert_eq!(attribute.to_string(), name);
         }
         assert!(
-            "bd_stat"
+            "bd_state"
                 .parse::<Attribute>()
                 .unwrap_err()
                 .contains("mm_stat")
@@ -267,8 +328,17 @@ mod tests {
         );
         assert_eq!(get(Attribute::DebugStat), "version: 1\n       0        0\n");
         assert_eq!(get(Attribute::Disksize), "1048576\n");
-        assert_eq!(get(Attribute::CompAlgorithm), "[lz4] zstd raw\n");
-        assert_eq!(algorithms("zstd:3"), "lz4 [zstd:3] raw\n");
+        assert_eq!(get(Attribute::CompAlgorithm), "[lz4] lz4hc zstd raw\n");
+        assert_eq!(algorithms("zstd:3"), "lz4 lz4hc [zstd:3] raw\n");
+        assert_eq!(get(Attribute::RecompAlgorithm), "");
+        assert_eq!(
+            recomp_algorithms("lz4 lz4hc zstd:6"),
+            "#1: [lz4hc] zstd\n#2: lz4hc [zstd:6]\n"
+        );
+        assert_eq!(get(Attribute::BdStat), "       0        0        0\n");
+        assert_eq!(get(Attribute::BackingDev), "none\n");
+        assert_eq!(get(Attribute::WritebackLimit), "0\n");
+        assert_eq!(get(Attribute::WritebackLimitEnable), "0\n");
         assert_eq!(get(Attribute::Initstate), "1\n");
         assert!(Attribute::Reset.get(&subject).is_err());
     }
@@ -277,7 +347,9 @@ mod tests {
     fn what_can_be_set_is_set_and_the_rest_is_refused() {
         let clients = Arc::default();
         let subject = subject(&clients);
-        let set = |attribute: Attribute, value: &str| attribute.set(value, &subject);
+        let set = |attribute: Attribute, value: &str| {
+            attribute.set(value, &subject, &mut Report::silent())
+        };
         set(Attribute::MemLimit, "64K").unwrap();
         assert_eq!(Attribute::MemLimit.get(&subject).unwrap(), "65536\n");
         set(Attribute::MemLimit, "0\n").unwrap();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::place::{self, Name};
 use super::protocol::{
-    ANSWER_MAX, Answer, Empty, FailureKind, Outcome, Request, Status, VERSION, What, to_line,
+    ANSWER_MAX, Answer, Empty, FailureKind, Outcome, Progress, Request, Status, VERSION, What,
+    to_line,
 };
 
 /// How long a server may take to say something.
@@ -62,22 +63,46 @@ impl Client {
         }
     }
 
-    /// Sets an attribute.
+    /// Sets an attribute; `progress` hears how far it is. Returns what was done.
     ///
     /// # Errors
     /// See [`status`](Self::status).
-    pub(crate) fn set(&mut self, attribute: &str, value: u64) -> Result<(), String> {
-        let (set, value) = (attribute.to_owned(), value.to_string());
+    pub(crate) fn set(
+        &mut self,
+        attribute: &str,
+        value: &str,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<String, String> {
+        let (set, value) = (attribute.to_owned(), value.to_owned());
         let patient = self.stream.get_ref().set_read_timeout(Some(PATIENCE_SET));
         patient.map_err(|error| self.odd(&error.to_string()))?;
-        self.ask(What::Set { set, value }).map(|_| ())
+        self.send(What::Set {
+            set,
+            value,
+            progress: true,
+        })?;
+        loop {
+            match self.hear()? {
+                Outcome::Progress(done) => progress(done),
+                Outcome::Text(text) => return Ok(text),
+                _ => return Err(self.odd("another answer than was asked for")),
+            }
+        }
     }
 
     fn ask(&mut self, what: What) -> Result<Outcome, String> {
+        self.send(what)?;
+        self.hear()
+    }
+
+    fn send(&mut self, what: What) -> Result<(), String> {
         let version = VERSION;
         let line = to_line(&Request { version, what }).map_err(|error| error.to_string())?;
         let sent = self.stream.get_mut().write_all(&line);
-        sent.map_err(|error| self.odd(&error.to_string()))?;
+        sent.map_err(|error| self.odd(&error.to_string()))
+    }
+
+    fn hear(&mut self) -> Result<Outcome, String> {
         let mut line = Vec::new();
         let mut limited = (&mut self.stream).take(ANSWER_MAX as u64);
         match limited.read_until(b'\n', &mut line) {

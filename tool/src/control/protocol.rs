@@ -5,7 +5,12 @@
 //!   ← {"version":1,"text":"   40960 ..."}
 //!   → {"version":1,"set":"mem_limit","value":"1G"}
 //!   ← {"version":1,"failure":{"kind":"invalid","message":"..."}}
+//!   → {"version":1,"set":"recompress","value":"type=idle","progress":true}
+//!   ← {"version":1,"progress":{"done":4096,"of":262144}}          any number of these first
+//!   ← {"version":1,"text":"pages_tried 1234\npages_changed 1200\n"}
 //! ```
+//!
+//! Who asks for progress ends the work by going away.
 //!
 //! Fields that a side does not know are passed over, so that fields may be added; the version
 //! changes when one is removed or means something else.
@@ -37,6 +42,9 @@ pub(crate) enum What {
         set: String,
         /// As it would be written into the file in /sys/block/zram0.
         value: String,
+        /// Tell how far it is.
+        #[serde(default, skip_serializing_if = "is_false")]
+        progress: bool,
     },
     /// Read an attribute.
     Get {
@@ -48,6 +56,14 @@ pub(crate) enum What {
         /// Nothing; the field tells the request from others.
         status: Empty,
     },
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// `{}`.
@@ -66,12 +82,22 @@ pub(crate) struct Answer {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// An attribute's text; empty after a change.
+    /// An attribute's text; after a change what was done, empty where there is nothing to count.
     Text(String),
+    /// How far it is; another answer follows.
+    Progress(Progress),
     /// Everything that is counted.
     Status(Box<Status>),
     /// Nothing was done.
     Failure(Failure),
+}
+
+/// How far a piece of work is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    pub(crate) done: u64,
+    /// 0 where it is not known.
+    pub(crate) of: u64,
 }
 
 /// Why nothing was done.
@@ -90,6 +116,8 @@ pub(crate) enum FailureKind {
     Busy,
     /// EINVAL: no such attribute or value.
     Invalid,
+    /// EIO: the backing store failed, or has no room.
+    Io,
     /// Another version is spoken here.
     Version,
     /// A kind that a newer server has.
@@ -142,6 +170,110 @@ pub(crate) struct Status {
     pub(crate) requests: Vec<Requests>,
     /// Stored pages by compressed size, in sixteenths of a page.
     pub(crate) sizes: Vec<u64>,
+    /// What became of cold pages.
+    #[serde(default)]
+    pub(crate) tiers: Tiers,
+}
+
+/// In which forms pages are, what was done, and what is done by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tiers {
+    /// The denser codecs, in order.
+    pub(crate) recompress: Vec<String>,
+    /// Where the backing store is.
+    pub(crate) backing_dev: Option<String>,
+    /// The policy.
+    pub(crate) turn_ms: u64,
+    pub(crate) cold_age: u64,
+    /// Numbers of denser codecs; 0 for none.
+    pub(crate) cold_rung: u64,
+    pub(crate) cool_rung: u64,
+    pub(crate) clusters_on: bool,
+    pub(crate) same_on: bool,
+    pub(crate) patches_on: bool,
+    /// Pages of 4096 bytes that may still be written back; nothing for no limit.
+    pub(crate) writeback_limit: Option<u64>,
+    /// Pages by form.
+    pub(crate) pages: u64,
+    pub(crate) same_filled_pages: u64,
+    pub(crate) own_pages: u64,
+    pub(crate) cluster_pages: u64,
+    pub(crate) shared_pages: u64,
+    pub(crate) backed_pages: u64,
+    /// Objects behind them.
+    pub(crate) clusters: u64,
+    pub(crate) shared: u64,
+    pub(crate) patches: u64,
+    pub(crate) backed_clusters: u64,
+    /// Bytes of live records in the backing store, and of the store in use.
+    pub(crate) backed_bytes: u64,
+    pub(crate) backing_used_bytes: u64,
+    /// Ever done, in pages.
+    pub(crate) recompressed: u64,
+    pub(crate) clustered: u64,
+    pub(crate) deduplicated: u64,
+    pub(crate) patched: u64,
+    pub(crate) promoted: u64,
+    /// In records: a cluster is one.
+    pub(crate) written_back: u64,
+    pub(crate) read_back: u64,
+    /// In bytes.
+    pub(crate) backing_written_bytes: u64,
+    pub(crate) backing_read_bytes: u64,
+    pub(crate) backing_errors: u64,
+    /// Writes that found no memory.
+    pub(crate) squeezed: u64,
+    /// Times that writing back stopped because the store failed.
+    pub(crate) write_errors: u64,
+    /// Bytes of the pages, and of memory for them.
+    pub(crate) orig_data_size: u64,
+    pub(crate) mem_used_total: u64,
+}
+
+impl Tiers {
+    /// Pages' bytes for each byte of memory, everything counted; what is in the backing store takes
+    /// none.
+    pub(crate) fn effective_ratio(&self) -> f64 {
+        match self.mem_used_total {
+            0 => 0.0,
+            memory => self.orig_data_size as f64 / memory as f64,
+        }
+    }
+
+    /// Whether anything is ever done to cold pages.
+    pub(crate) fn are_on(&self) -> bool {
+        !self.recompress.is_empty() || self.backing_dev.is_some() || self.same_on
+    }
+
+    /// The numbers by name.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 24] {
+        [
+            ("pages", self.pages),
+            ("same_filled_pages", self.same_filled_pages),
+            ("own_pages", self.own_pages),
+            ("cluster_pages", self.cluster_pages),
+            ("shared_pages", self.shared_pages),
+            ("backed_pages", self.backed_pages),
+            ("clusters", self.clusters),
+            ("shared", self.shared),
+            ("patches", self.patches),
+            ("backed_clusters", self.backed_clusters),
+            ("backed_bytes", self.backed_bytes),
+            ("backing_used_bytes", self.backing_used_bytes),
+            ("recompressed", self.recompressed),
+            ("clustered", self.clustered),
+            ("deduplicated", self.deduplicated),
+            ("patched", self.patched),
+            ("promoted", self.promoted),
+            ("written_back", self.written_back),
+            ("read_back", self.read_back),
+            ("backing_written_bytes", self.backing_written_bytes),
+            ("backing_read_bytes", self.backing_read_bytes),
+            ("backing_errors", self.backing_errors),
+            ("squeezed", self.squeezed),
+            ("write_errors", self.write_errors),
+        ]
+    }
 }
 
 /// Requests of one kind.
@@ -229,6 +361,7 @@ mod tests {
         let set = What::Set {
             set: "mem_limit".to_owned(),
             value: "1G".to_owned(),
+            progress: false,
         };
         let line = to_line(&Request {
             version: 1,

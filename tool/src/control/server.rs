@@ -9,9 +9,10 @@ use serde::Deserialize;
 use super::attribute::Attribute;
 use super::place::Place;
 use super::protocol::{
-    Answer, Failure, FailureKind, Outcome, REQUEST_MAX, Request, VERSION, What, to_line,
+    Answer, Failure, FailureKind, Outcome, Progress, REQUEST_MAX, Request, VERSION, What, to_line,
 };
 use super::subject::Subject;
+use super::work::Report;
 use super::{ControlArgs, Name, Wanted};
 use crate::listen::{Client, Serving};
 use crate::metrics::Metrics;
@@ -104,7 +105,10 @@ fn serve(mut client: Client<UnixStream>, subject: &Subject) {
             }
         };
         let line: Vec<u8> = inbox.drain(..=end).collect();
-        if answer(&mut client, respond(&line, subject)).is_err() {
+        let outcome = respond(&line, subject, &mut |progress| {
+            answer(&mut client, Outcome::Progress(progress)).is_ok()
+        });
+        if answer(&mut client, outcome).is_err() {
             return;
         }
     }
@@ -119,14 +123,22 @@ fn answer(client: &mut Client<UnixStream>, result: Outcome) -> Result<(), ()> {
     client.send(&line.map_err(|_| ())?, until).map_err(|_| ())
 }
 
-/// The answer to a line.
-fn respond(line: &[u8], subject: &Subject) -> Outcome {
+/// The answer to a line. `tell` says how far it is; false means that nobody listens any more.
+fn respond(line: &[u8], subject: &Subject, tell: &mut dyn FnMut(Progress) -> bool) -> Outcome {
     let result = understand(line).and_then(|what| match what {
         What::Status { .. } => Ok(Outcome::Status(Box::new(subject.status()))),
         What::Get { get } => attribute(&get)?.get(subject).map(Outcome::Text),
-        What::Set { set, value } => {
-            let done = attribute(&set)?.set(&value, subject);
-            done.map(|()| Outcome::Text(String::new()))
+        What::Set {
+            set,
+            value,
+            progress,
+        } => {
+            let mut report = match progress {
+                true => Report::to(tell),
+                false => Report::silent(),
+            };
+            let done = attribute(&set)?.set(&value, subject, &mut report);
+            done.map(Outcome::Text)
         }
     });
     result.unwrap_or_else(Outcome::Failure)

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use compcache_device::{AnyCodec, BlockDevice, Device, Kind, Latency, Stat};
+use compcache_device::{AnyCodec, BlockDevice, Device, Kind, Latency, PAGE_SIZE, Stat};
 
 use super::place::Name;
-use super::protocol::{Requests, Status};
+use super::protocol::{Requests, Status, Tiers};
 
 /// Who uses a device.
 pub(crate) trait Users: Send + Sync {
@@ -46,7 +46,8 @@ impl Subject {
         Self {
             name,
             device: Arc::clone(device),
-            codec: *device.cache().codec(),
+            // The one for new pages.
+            codec: first_codec(device),
             places,
             users,
             started: Instant::now(),
@@ -75,6 +76,8 @@ impl Subject {
 
     /// Everything that is counted.
     pub(crate) fn status(&self) -> Status {
+        let stat = self.device.stat();
+        let tiers = self.tiers(&stat);
         let Stat {
             io,
             mm,
@@ -82,8 +85,9 @@ impl Subject {
             requests,
             sizes,
             ..
-        } = self.device.stat();
+        } = stat;
         Status {
+            tiers,
             name: self.name.to_string(),
             pid: std::process::id(),
             disksize: self.device.size(),
@@ -114,6 +118,60 @@ impl Subject {
                 .map(|(kind, latency)| describe(*kind, latency))
                 .collect(),
             sizes: sizes.to_vec(),
+        }
+    }
+}
+
+fn first_codec(device: &Device) -> AnyCodec {
+    let first = device.cache().codec().rung(0);
+    first.unwrap_or(AnyCodec::Lz4(compress::Lz4))
+}
+
+impl Subject {
+    fn tiers(&self, stat: &Stat) -> Tiers {
+        let (device, forms, backing) = (&self.device, &stat.tiers, &stat.backing);
+        let policy = device.tiered().policy();
+        let ladder = device.cache().codec().to_string();
+        let pages = stat.mm.orig_data_size / PAGE_SIZE;
+        let elsewhere =
+            stat.mm.same_pages + forms.cluster_pages + forms.shared_pages + forms.backed_pages;
+        Tiers {
+            recompress: ladder.split(' ').skip(1).map(str::to_owned).collect(),
+            backing_dev: device.backing_path().map(|path| path.display().to_string()),
+            turn_ms: policy.turn_ms,
+            cold_age: policy.cold_age.into(),
+            cold_rung: policy.cold_rung as u64,
+            cool_rung: policy.cool_rung as u64,
+            clusters_on: policy.clusters,
+            same_on: policy.same,
+            patches_on: policy.patches,
+            writeback_limit: backing.limit,
+            pages,
+            same_filled_pages: stat.mm.same_pages,
+            own_pages: pages.saturating_sub(elsewhere),
+            cluster_pages: forms.cluster_pages,
+            shared_pages: forms.shared_pages,
+            backed_pages: forms.backed_pages,
+            clusters: forms.clusters,
+            shared: forms.shared,
+            patches: forms.patches,
+            backed_clusters: forms.backed_clusters,
+            backed_bytes: forms.backed_bytes,
+            backing_used_bytes: backing.allocated,
+            recompressed: forms.recompressed,
+            clustered: forms.clustered,
+            deduplicated: forms.deduplicated,
+            patched: forms.patched,
+            promoted: forms.promoted,
+            written_back: forms.written_back,
+            read_back: forms.backed_reads,
+            backing_written_bytes: backing.written,
+            backing_read_bytes: backing.read,
+            backing_errors: backing.errors,
+            squeezed: stat.squeezed,
+            write_errors: stat.write_errors,
+            orig_data_size: stat.mm.orig_data_size,
+            mem_used_total: stat.mm.mem_used_total,
         }
     }
 }

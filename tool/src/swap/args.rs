@@ -10,6 +10,7 @@ use crate::cli::Mlock;
 use crate::config::{ConfigArgs, Section};
 use crate::control::ControlArgs;
 use crate::daemon::DaemonArgs;
+use crate::tiers::{TierArgs, Tiers};
 use crate::units::parse_size;
 
 /// The priority where none is said: that of zram-generator.
@@ -26,6 +27,7 @@ Examples:
   compcache swap --size 4G --dry-run           what would be done, and by which way
   compcache swap --size 4G                     swap, with priority 100
   compcache swap --size 8G --codec zstd --mem-limit 2G --priority 50
+  compcache swap --size 16G --mem-limit 2G --backing /dev/disk/by-partlabel/writeback
   compcache swap --size 4G --daemon --pid-file /run/swap.pid
   compcache swap --config /etc/systemd/zram-generator.conf
   swapon --show                                what the kernel makes of it")]
@@ -38,7 +40,7 @@ pub(crate) struct SwapArgs {
     /// Areas of higher priority are filled first; disks usually have a negative one [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=i64::from(PRIORITY_MAX)))]
     priority: Option<u16>,
-    /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw [default: lz4]
+    /// Codec of new pages: lz4, lz4hc, zstd, zstd:LEVEL (-5 to 19) or raw [default: lz4]
     #[arg(long, value_name = "CODEC", allow_hyphen_values = true)]
     codec: Option<AnyCodec>,
     /// The most memory for pages, such as 1G; what does not fit stays where it is [default: no limit]
@@ -63,14 +65,16 @@ pub(crate) struct SwapArgs {
     pub(crate) daemon: DaemonArgs,
     #[command(flatten)]
     pub(crate) control: ControlArgs,
+    #[command(flatten)]
+    pub(crate) tiers: TierArgs,
 }
 
 /// The swap area that is wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Area {
     /// Bytes: whole pages of the kernel's, for the area, and of the device's.
     pub(crate) size: u64,
-    pub(crate) codec: AnyCodec,
+    pub(crate) tiers: Tiers,
     /// Bytes; 0 for no limit.
     pub(crate) mem_limit: u64,
     pub(crate) priority: u16,
@@ -99,10 +103,12 @@ impl SwapArgs {
         };
         Ok(Area {
             size,
-            codec: self
-                .codec
-                .or(section.map(|section| section.codec))
-                .unwrap_or(lz4),
+            tiers: self.tiers.tiers(
+                self.codec
+                    .or(section.map(|section| section.codec))
+                    .unwrap_or(lz4),
+                section,
+            )?,
             mem_limit: limit
                 .or(section.map(|section| section.mem_limit))
                 .unwrap_or(0),
