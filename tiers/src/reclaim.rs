@@ -469,7 +469,7 @@ impl crate::Tiered {
             tried <= SQUEEZE
         };
         let cache = &self.inner.cache;
-        let (changed, next) = cache.recompress_from(&mut desk.worker, how, from, go_on)?;
+        let (changed, next) = cache.recompress_from(desk.worker()?, how, from, go_on)?;
         Ok((tried.min(SQUEEZE), changed, next))
     }
 
@@ -483,7 +483,7 @@ impl crate::Tiered {
             steps < MERGE_STEPS
         };
         let cache = &self.inner.cache;
-        Ok(cache.merge_some(&mut desk.worker, first, go_on)?)
+        Ok(cache.merge_some(desk.worker()?, first, go_on)?)
     }
 
     /// Looks for pages that are the same or nearly, of all ages.
