@@ -7,7 +7,7 @@ use crate::latency::{Kind, Latency, Recorder};
 use alloc_xv::thread_hint;
 use compcache::{Growth, IoStat, Memory, MmStat, SIZE_CLASSES};
 use compcache_tiers::{BackingStat, Policy, TierStat, Tiered};
-use compress::{Codec as _, AnyCodec, Ladder, Lz4};
+use compress::{AnyCodec, Codec as _, Ladder, Lz4};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;

@@ -69,7 +69,7 @@ impl Policy {
 
     fn ages(&self) -> Ages {
         Ages {
-            same: 1,
+            same: self.cold_age,
             patch: match self.patches {
                 true => self.cold_age,
                 false => Life::AGE_MAX + 1,
@@ -236,7 +236,8 @@ where
                 return Touch::Keep;
             }
             let life = seen.life.with_age(seen.life.age() + 1);
-            progress.unseen += u64::from(!life.is_seen() && !matches!(seen.form, Form::Shared(_)));
+            let alone = !matches!(seen.form, Form::Shared(_));
+            progress.unseen += u64::from(alone && !life.is_seen() && policy.is_cold(life));
             let untried = usize::from(life.rung()) < rung;
             progress.cold +=
                 u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
@@ -263,7 +264,7 @@ where
                 && unseen >= all / RUN_SHARE
                 && worker.run.stage == Stage::Rest
             {
-                self.start_run(worker);
+                self.start_run(worker, Some(unseen));
             }
         }
         Ok(true)
