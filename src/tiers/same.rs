@@ -14,13 +14,13 @@ use super::layout::UNIT_PAGES_MAX;
 use super::links::bind_base;
 use super::worker::{Form, Seen, Worker, set_life};
 use crate::cache::{Cache, HUGE_SHARE, checksum_if};
-use crate::content::{Link, Stored};
+use crate::content::{Life, Link, Stored};
 use crate::error::Error;
 use crate::workspace::Shared;
 use alloc_xv::{PageSource, SlotState, Touch};
 use compress::{Codec, CodecId};
 use core::ops::Deref;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use lock_api::RawMutex;
 
 /// Bytes of a block.
@@ -188,7 +188,8 @@ where
         ages: Ages,
     ) -> Result<(), Error> {
         let pages = self.layout.unit_pages();
-        let (unit, first) = (index / pages, index / pages * pages);
+        let (unit, _) = self.layout.unit_of(index);
+        let first = self.layout.keys_of(unit).start;
         let mut marked = [None; UNIT_PAGES_MAX];
         for (place, mark) in (0..pages).zip(&mut marked) {
             let index = first + place;
@@ -482,7 +483,9 @@ where
         };
         let checked = self.keeps_checksums();
         let sum = checksum_if(checked, key, stored);
-        let tag = Stored::Page { codec: id, checked }.tag();
+        // As cold as the page it comes from.
+        let life = Life::NEW.with_age(seen.life.age());
+        let tag = life.on(Stored::Page { codec: id, checked }.tag());
         let counters = self.begin(index)?;
         let Some((mut slot, now)) = self.marked(index)? else {
             return Ok(None);
@@ -511,7 +514,8 @@ where
             SlotState::Object { tag, .. } => {
                 matches!(Stored::from_tag(tag), Some(Stored::Patch { .. }))
             }
-            _ => true,
+            SlotState::Value(value) => !matches!(Link::of(value), Some(Link::Cluster(..))),
+            SlotState::Empty => true,
         })
     }
 
@@ -545,6 +549,8 @@ where
             // One that somebody reads is not shown either. Nobody but the worker makes one, so what is
             // empty stays empty.
             if self.slots.state(free)? == SlotState::Empty {
+                let end = u64::from(number) + 1;
+                self.tiers.shared_end.fetch_max(end, Relaxed);
                 return Ok(Some((number, free)));
             }
         }
