@@ -33,8 +33,8 @@ pub struct Worker<C: Codec, const PAGE: usize = 4096> {
     pub(crate) work: Work,
     pub(crate) progress: Progress,
     pub(crate) run: Run,
-    /// Where a free shared number is looked for next.
-    pub(crate) next_shared: u32,
+    /// Where a free number of a shared page is looked for next, and of a patch.
+    pub(crate) next_shared: [u32; 2],
 }
 
 impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
@@ -56,7 +56,7 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
             },
             progress: Progress::new(),
             run: Run::new(),
-            next_shared: 0,
+            next_shared: [0; 2],
         }
     }
 
@@ -83,7 +83,7 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
         self.work = Work::default();
         self.progress = Progress::new();
         self.run = Run::new();
-        self.next_shared = 0;
+        self.next_shared = [0; 2];
     }
 
     /// What was done since the last call.
@@ -97,7 +97,7 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
 pub struct Notes {
     pub(crate) progress: Progress,
     pub(crate) run: Run,
-    pub(crate) next_shared: u32,
+    pub(crate) next_shared: [u32; 2],
 }
 
 impl Notes {
@@ -106,7 +106,7 @@ impl Notes {
         Self {
             progress: Progress::new(),
             run: Run::new(),
-            next_shared: 0,
+            next_shared: [0; 2],
         }
     }
 }
