@@ -96,7 +96,7 @@ fn what_is_done_to_cold_pages_is_said() {
     (full.mem_limit, full.tiers.mem_used_total) = (100, 99);
     part(
         full.clone(),
-        "memory is nearly full, all that may be is done",
+        "memory is nearly full, and all is done that helps",
     );
     full.tiers.backing_dev = None;
     part(full.clone(), "and there is no store");

@@ -4,6 +4,9 @@ use super::sample::Device;
 use crate::control::Tiers;
 use crate::units;
 
+/// Columns of the narrowest terminal that shows everything.
+const WIDTH: usize = 80;
+
 /// Nothing for a device that does nothing to them.
 pub(super) fn lines(device: &Device) -> Vec<String> {
     let (now, before) = (&device.now.tiers, device.tiers_before());
@@ -17,8 +20,8 @@ pub(super) fn lines(device: &Device) -> Vec<String> {
     ]
 }
 
-/// `pages  12 345 by themselves, 6 789 in 500 clusters, 345 shared, 67 on /dev/sdb (1.2 GiB)`
-fn forms(tiers: &Tiers) -> String {
+/// `12 345 by themselves, 6 789 in 500 clusters, 345 same (67 patches), 1.2 GiB written back`
+fn forms(tiers: &Tiers) -> Vec<String> {
     let mut parts = vec![format!("{} by themselves", short(tiers.own_pages))];
     if tiers.cluster_pages > 0 {
         let (pages, clusters) = (tiers.cluster_pages, tiers.clusters + tiers.backed_clusters);
@@ -34,11 +37,11 @@ fn forms(tiers: &Tiers) -> String {
     if tiers.backing_dev.is_some() {
         parts.push(format!("{} written back", units::bytes(tiers.backed_bytes)));
     }
-    format!("pages   {}", parts.join(", "))
+    parts
 }
 
-/// `policy  unused for 60 s: zstd:6, with neighbours; same pages once, similar as patches`
-fn rule(tiers: &Tiers) -> String {
+/// `unused for 1 min: zstd:6 with neighbours, same once, similar as patches`
+fn rule(tiers: &Tiers) -> Vec<String> {
     let codec = |rung: u64| {
         let nth = usize::try_from(rung).ok()?.checked_sub(1)?;
         tiers.recompress.get(nth)
@@ -60,12 +63,10 @@ fn rule(tiers: &Tiers) -> String {
         ));
     }
     if tiers.same_on {
-        let patches = if tiers.patches_on {
-            ", similar as patches"
-        } else {
-            ""
-        };
-        parts.push(format!("same once{patches}"));
+        parts.push("same pages once".to_owned());
+        if tiers.patches_on {
+            parts.push("similar as patches".to_owned());
+        }
     }
     if parts.is_empty() {
         parts.push("pages stay as they are written".to_owned());
@@ -73,11 +74,11 @@ fn rule(tiers: &Tiers) -> String {
     if tiers.backing_dev.is_some() {
         parts.push("oldest to the store when memory is short".to_owned());
     }
-    format!("policy  {}", parts.join("; "))
+    parts
 }
 
 /// What was done between two looks, and why.
-fn activity(now: &Tiers, before: &Tiers, limit: u64) -> String {
+fn activity(now: &Tiers, before: &Tiers, limit: u64) -> Vec<String> {
     let since = |count: fn(&Tiers) -> u64| count(now).saturating_sub(count(before));
     let mut parts = Vec::new();
     let mut say = |count: u64, text: &str| {
@@ -104,12 +105,12 @@ fn activity(now: &Tiers, before: &Tiers, limit: u64) -> String {
     if parts.is_empty() {
         let full = limit > 0 && now.mem_used_total + limit / 16 >= limit;
         parts.push(match (full, now.backing_dev.is_some()) {
-            (true, true) => "nothing: memory is nearly full, all that may be is done".to_owned(),
+            (true, true) => "nothing: memory is nearly full, and all is done that helps".to_owned(),
             (true, false) => "nothing: memory is nearly full, and there is no store".to_owned(),
             (false, _) => "nothing: no page is cold that could be denser".to_owned(),
         });
     }
-    format!("now     {}", parts.join(", "))
+    parts
 }
 
 fn seconds(ms: u64) -> String {
