@@ -18,6 +18,8 @@ check -p alloc_xv --no-default-features
 check -p alloc_xv --no-default-features --features std
 check -p compress --no-default-features
 check -p compress --no-default-features --features lz4
+check -p compress --no-default-features --features alloc
+check -p compress --no-default-features --features lz4,alloc
 check -p compress --no-default-features --features zstd
 check -p compress --all-features
 check -p compcache --no-default-features
@@ -27,6 +29,8 @@ check -p compcache --all-features
 check -p compcache-device --no-default-features
 check -p compcache-nbd
 check -p compcache-capi
+check -p compcache-tmem --no-default-features
+check -p compcache-tmem --no-default-features --features std
 
 # The command without any front end, as README builds it for `bench`.
 cargo check --quiet -p compcache-tool --no-default-features --all-targets
@@ -38,8 +42,8 @@ for feature in nbd fuse ublk vhost-user top docs; do
 done
 
 # What is linked without std: none of these crates may turn an allocator or std on again.
-tree=$(cargo tree -p compcache --no-default-features -e normal,features --prefix none)
-if found=$(grep -E '(lz4_flex|spin|bitvec|crossbeam-utils|lock_api|twox-hash|alloc_xv|compress) feature "(std|alloc)"' <<<"$tree"); then
+tree=$(cargo tree -p compcache -p compcache-tmem --no-default-features -e normal,features --prefix none)
+if found=$(grep -E '(lz4_flex|spin|bitvec|crossbeam-utils|lock_api|twox-hash|siphasher|alloc_xv|compress|compcache) feature "(std|alloc)"' <<<"$tree"); then
     printf 'features.sh: without std, dependencies still have:\n%s\n' "$found" >&2
     exit 1
 fi
@@ -50,4 +54,5 @@ echo "  tests of compcache without zstd"
 cargo test --quiet -p compcache --test model --test errors
 echo "  tests of compress with each codec alone"
 cargo test --quiet -p compress --lib --no-default-features --features lz4
+cargo test --quiet -p compress --lib --no-default-features --features lz4,alloc
 cargo test --quiet -p compress --lib --no-default-features --features zstd

@@ -63,8 +63,11 @@ done
     # zpool went from newer kernels; its interface changed between.
     if grep -q '	zpool_register_driver	' "$HEADERS/Module.symvers"; then
         echo 'compcache-y += compcache_zpool.o'
-        source=$(sed -n 's/^source *:= *//p; s/^include \(.*\)\/Makefile$/\1/p' "$HEADERS/Makefile" | head -1)
-        if grep -q zpool_ops "${source:-$HEADERS}/include/linux/zpool.h"; then
+        # Debian's headers name the folder that kernels share; a kernel's own tree has it all.
+        source=$HEADERS
+        [ -e "$source/include/linux/zpool.h" ] ||
+            source=$(sed -n 's/^source *:= *//p; s/^include \(.*\)\/Makefile$/\1/p' "$HEADERS/Makefile" | head -1)
+        if grep -q zpool_ops "$source/include/linux/zpool.h"; then
             echo 'ccflags-y += -DCOMPCACHE_ZPOOL=1'
         else
             echo 'ccflags-y += -DCOMPCACHE_ZPOOL=2'

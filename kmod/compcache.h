@@ -44,6 +44,8 @@ int compcache_disk_read(void *disk, u64 index, size_t offset, void *out, size_t 
 int compcache_disk_discard(void *disk, u64 index);
 u64 compcache_disk_compact(void *disk);				/* sleeps */
 void compcache_disk_compact_to_target(void *disk);		/* sleeps */
+u64 compcache_disk_mark_idle(void *disk);			/* sleeps */
+u64 compcache_disk_idle_pages(void *disk);			/* sleeps */
 void compcache_disk_set_mem_limit(void *disk, u64 bytes);
 void compcache_disk_reset_mem_used_max(void *disk);
 void compcache_disk_stats(void *disk, struct compcache_stats *stats);

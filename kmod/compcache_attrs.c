@@ -122,22 +122,52 @@ static ssize_t mem_used_max_store(struct device *dev, struct device_attribute *a
 	return len;
 }
 
-static ssize_t compact_store(struct device *dev, struct device_attribute *attr, const char *buf,
-			     size_t len)
+/* A walk over all that a device stores, as long as it takes: others get the CPU between its steps. For
+ * `compact`, and whatever attribute has to look at every page. */
+static int walk_cache(struct compcache *device, u64 (*walk)(void *cache), u64 *result)
 {
-	struct compcache *device = of_dev(dev);
-	ssize_t result = len;
+	int err = -EINVAL;
 
 	down_read(&device->lock);
 	if (device->cache) {
 		compcache_shim_begin_walk(false);
-		compcache_disk_compact(device->cache);
+		*result = walk(device->cache);
 		compcache_shim_end_walk();
-	} else {
-		result = -EINVAL;
+		err = 0;
 	}
 	up_read(&device->lock);
-	return result;
+	return err;
+}
+
+static ssize_t compact_store(struct device *dev, struct device_attribute *attr, const char *buf,
+			     size_t len)
+{
+	u64 pages;
+	int err = walk_cache(of_dev(dev), compcache_disk_compact, &pages);
+
+	return err ? err : len;
+}
+
+/* As zram's without CONFIG_ZRAM_TRACK_ENTRY_ACTIME: `all`, and no ages. */
+static ssize_t idle_store(struct device *dev, struct device_attribute *attr, const char *buf,
+			  size_t len)
+{
+	u64 done;
+	int err;
+
+	if (!sysfs_streq(buf, "all"))
+		return -EINVAL;
+	err = walk_cache(of_dev(dev), compcache_disk_mark_idle, &done);
+	return err ? err : len;
+}
+
+/* Pages that were not used since then. zram tells that in debugfs, page by page. */
+static ssize_t idle_pages_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	u64 pages = 0;
+
+	walk_cache(of_dev(dev), compcache_disk_idle_pages, &pages);
+	return sysfs_emit(buf, "%llu\n", pages);
 }
 
 static ssize_t comp_algorithm_show(struct device *dev, struct device_attribute *attr, char *buf)
@@ -213,6 +243,8 @@ static DEVICE_ATTR_WO(reset);
 static DEVICE_ATTR_WO(mem_limit);
 static DEVICE_ATTR_WO(mem_used_max);
 static DEVICE_ATTR_WO(compact);
+static DEVICE_ATTR_WO(idle);
+static DEVICE_ATTR_RO(idle_pages);
 static DEVICE_ATTR_RW(comp_algorithm);
 static DEVICE_ATTR_RW(max_comp_streams);
 static DEVICE_ATTR_RO(mm_stat);
@@ -226,6 +258,8 @@ static struct attribute *disk_attrs[] = {
 	&dev_attr_mem_limit.attr,
 	&dev_attr_mem_used_max.attr,
 	&dev_attr_compact.attr,
+	&dev_attr_idle.attr,
+	&dev_attr_idle_pages.attr,
 	&dev_attr_comp_algorithm.attr,
 	&dev_attr_max_comp_streams.attr,
 	&dev_attr_mm_stat.attr,

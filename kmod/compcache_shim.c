@@ -7,6 +7,7 @@
 #include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -19,11 +20,10 @@
 #include "compcache.h"
 
 #ifdef CONFIG_PREEMPT_RT
-#error "compcache holds spin locks over page allocations, which a PREEMPT_RT kernel does not permit"
+#error "compcache stores pages with preemption off, where a PREEMPT_RT kernel gives none: build for a kernel without -rt"
 #endif
 
-/* rust/src/lock.rs, pages.rs. A lock with debugging is bigger and not all zero. */
-static_assert(sizeof(spinlock_t) == sizeof(u32));
+/* rust/src/pages.rs */
 static_assert(PAGE_SIZE == 4096);
 
 /* For tests: every so many page allocations one fails; 0 for none. The allocator has to stay as it
@@ -101,22 +101,81 @@ void compcache_shim_page_give(u64 pfn)
 		cond_resched();
 }
 
+/*
+ * Locks: rust/src/lock.rs has four bytes for one, zero when it is free. That is a spinlock_t. In a kernel
+ * that checks locks it is bigger, so there it is the lock inside, and lockdep is told of all as of one: an
+ * arena's lock is never taken under another one's.
+ */
+#if defined(CONFIG_DEBUG_SPINLOCK) || defined(CONFIG_DEBUG_LOCK_ALLOC)
+static_assert(sizeof(arch_spinlock_t) == sizeof(u32));
+
+#ifdef CONFIG_DEBUG_LOCK_ALLOC
+static struct lockdep_map arena_map = {
+	.name = "compcache_arena",
+	.key = (void *)&arena_map,
+	.wait_type_inner = LD_WAIT_CONFIG,
+};
+#endif
+
+static inline void arena_lock(u32 *lock)
+{
+	preempt_disable();
+	spin_acquire(&arena_map, 0, 0, _RET_IP_);
+	arch_spin_lock((arch_spinlock_t *)lock);
+}
+
+static inline bool arena_trylock(u32 *lock)
+{
+	preempt_disable();
+	if (!arch_spin_trylock((arch_spinlock_t *)lock)) {
+		preempt_enable();
+		return false;
+	}
+	spin_acquire(&arena_map, 0, 1, _RET_IP_);
+	return true;
+}
+
+static inline void arena_unlock(u32 *lock)
+{
+	spin_release(&arena_map, _RET_IP_);
+	arch_spin_unlock((arch_spinlock_t *)lock);
+	preempt_enable();
+}
+#else
+static_assert(sizeof(spinlock_t) == sizeof(u32));
+
+static inline void arena_lock(u32 *lock)
+{
+	spin_lock((spinlock_t *)lock);
+}
+
+static inline bool arena_trylock(u32 *lock)
+{
+	return spin_trylock((spinlock_t *)lock);
+}
+
+static inline void arena_unlock(u32 *lock)
+{
+	spin_unlock((spinlock_t *)lock);
+}
+#endif
+
 /* May be called with preemption off, or between the steps of a walk. */
 void compcache_shim_lock(u32 *lock)
 {
 	if (unlikely(READ_ONCE(walker) == current))
 		cond_resched();
-	spin_lock((spinlock_t *)lock);
+	arena_lock(lock);
 }
 
 bool compcache_shim_trylock(u32 *lock)
 {
-	return spin_trylock((spinlock_t *)lock);
+	return arena_trylock(lock);
 }
 
 void compcache_shim_unlock(u32 *lock)
 {
-	spin_unlock((spinlock_t *)lock);
+	arena_unlock(lock);
 }
 
 void compcache_shim_begin_walk(bool drops)

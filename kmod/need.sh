@@ -6,6 +6,10 @@ lacks() { missing="$missing
 
 [ -n "$KERNEL" ] && [ -e "$HEADERS/Makefile" ] ||
     lacks "kernel headers${KERNEL:+ in $HEADERS}" "linux-headers-${KERNEL:-6.1.0-NN-amd64, or linux-headers-amd64}"
+# Pages are stored with preemption off, where a real-time kernel gives no memory: its locks sleep.
+if [ -e "$HEADERS/.config" ] && grep -q '^CONFIG_PREEMPT_RT=y' "$HEADERS/.config"; then
+    lacks "a kernel without PREEMPT_RT; $KERNEL is one with" "linux-image-amd64, or KERNEL=... for headers without -rt"
+fi
 command -v gcc >/dev/null || lacks "C compiler" gcc
 command -v make >/dev/null || lacks make make
 command -v ar >/dev/null || lacks "ar, objdump, readelf" binutils

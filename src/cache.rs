@@ -158,7 +158,12 @@ where
         // The word of a same-filled page needs no workspace.
         let counters = self.begin(index)?;
         match same_filled(page) {
-            Some(word) => self.put_word(index, word, counters),
+            Some(word) => self
+                .put_word(index, word, counters)
+                .and_then(|put| match put {
+                    true => Ok(()),
+                    false => self.put_word_over(index, word, counters),
+                }),
             None => self.put_bytes(&mut borrow(&self.bank), index, page, counters),
         }
         .inspect_err(|_| count_failed_write(counters))
@@ -173,16 +178,23 @@ where
     ) -> Result<(), Error> {
         let counters = self.begin(index)?;
         match same_filled(page) {
-            Some(word) => self.put_word(index, word, counters),
+            Some(word) => self
+                .put_word(index, word, counters)
+                .and_then(|put| match put {
+                    true => Ok(()),
+                    false => self.put_word_over(index, word, counters),
+                }),
             None => self.put_bytes(workspace, index, page, counters),
         }
         .inspect_err(|_| count_failed_write(counters))
     }
 
-    fn put_word(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
+    /// Puts a same-filled page; false if nothing was done, because the slot has a link.
+    #[inline(never)]
+    fn put_word(&self, index: u64, word: u64, counters: &Counters) -> Result<bool, Error> {
         let old = match word_to_value(word) {
             Some(value) => match self.slots.set_value_unless(index, value, is_link)? {
-                old if is_link(old) => return self.put_word_over(index, value, counters),
+                old if is_link(old) => return Ok(false),
                 old => old,
             },
             None => {
@@ -204,13 +216,16 @@ where
         count(&counters.writes);
         count(&counters.same_pages);
         self.forget(index, counters, old);
-        Ok(())
+        Ok(true)
     }
 
-    /// Puts a value over what a slot shares with others: while it is held, so that what it lets go of
+    /// Puts a word over what a slot shares with others: while it is held, so that what it lets go of
     /// is this page's.
     #[cold]
-    fn put_word_over(&self, index: u64, value: u64, counters: &Counters) -> Result<(), Error> {
+    #[inline(never)]
+    fn put_word_over(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
+        // It was one, so it is one.
+        let value = word_to_value(word).unwrap_or(0);
         let mut slot = self.slots.lock(index)?;
         let old = slot.state();
         slot.set_value(value)?;
@@ -220,6 +235,7 @@ where
         Ok(())
     }
 
+    #[inline(never)]
     fn put_bytes(
         &self,
         workspace: &mut Workspace<C, PAGE>,
@@ -333,7 +349,7 @@ where
                 Stored::Patch { .. } => return Err(corrupt),
                 Stored::Word { checked } => {
                     let mut room = [0; WORD_LEN + CHECKSUM_LEN];
-                    slot.fragments().copy_to(0, &mut room);
+                    slot.copy_to(0, &mut room);
                     let bytes = room.get(..size).ok_or(corrupt)?;
                     let bytes = verify(index, bytes, checked).ok_or(corrupt)?;
                     let word = bytes.try_into().map_err(|_| corrupt)?;
@@ -632,9 +648,11 @@ pub(crate) fn whole<'b, S: PageSource, L: RawMutex, const ARENAS: usize>(
     if let Some(bytes) = slot.contiguous() {
         return Some(bytes);
     }
-    let fragments = slot.fragments();
-    let room = scratch.get_mut(..fragments.size())?;
-    fragments.copy_to(0, room);
+    let SlotState::Object { size, .. } = slot.state() else {
+        return None;
+    };
+    let room = scratch.get_mut(..size)?;
+    slot.copy_to(0, room);
     Some(room)
 }
 

@@ -53,8 +53,8 @@ impl Waker {
 
 /// A pool, or what contains one, that a [`Compactor`] can work for.
 pub trait Compact: Send + Sync {
-    /// The pool wakes this thread from now on instead of moving objects beside its frees; with
-    /// `None` it does that again.
+    /// The pool wakes this thread from now on instead of moving objects beside its frees, and moves
+    /// some beside allocations when the thread is late; with `None` it is as before.
     fn attach(&self, thread: Option<Thread>);
     /// Whether compaction was asked for since the last call.
     fn take_wanted(&self) -> bool;
@@ -70,8 +70,11 @@ macro_rules! compact_by_core {
             for $name<S, L, ARENAS>
         {
             fn attach(&self, thread: Option<Thread>) {
-                self.set_inline_moves(u32::from(thread.is_none()));
+                self.core().set_assistance(thread.is_some());
+                let moves = u32::from(thread.is_none());
+                // Before anybody asks for the thread, who would find none.
                 self.core().waker.set(thread);
+                self.set_inline_moves(moves);
             }
 
             fn take_wanted(&self) -> bool {

@@ -30,9 +30,22 @@ const PAGES_MIN: u32 = 16;
 const SMALL_BYTES: usize = 64 << 20;
 const SMALL_START_SHARE: u64 = 48;
 const SMALL_STOP_SHARE: u64 = 256;
-/// ... in a bigger one it starts at 1/16 and stops at 1/40.
+/// ... and under this many, where tables alone are a percent, it starts at 1/96 ...
+const TINY_BYTES: usize = 16 << 20;
+const TINY_START_SHARE: u64 = 96;
+/// ... and in a bigger one at 1/16, and stops at 1/40.
 const START_SHARE: u64 = 16;
 const STOP_SHARE: u64 = 40;
+
+/// Objects that an allocation moves itself when free bytes are more than a share of the pages':
+/// the thread is late, and the more is free the later it is. A tiny pool is overwritten once in the time
+/// that a thread needs to wake up.
+const TINY_ASSISTANCE: [(u64, u32); 3] = [(56, ASSIST_MOVES_MAX), (64, 4), (80, 2)];
+const SMALL_ASSISTANCE: [(u64, u32); 1] = [(40, ASSIST_MOVES_MAX)];
+/// The most of them.
+const ASSIST_MOVES_MAX: u32 = 8;
+/// In a pool under this many pages none are: what is left in the last one is more than a share.
+const ASSISTED_PAGES_MIN: u32 = 128;
 
 /// How much one step may do.
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +91,40 @@ impl Arena {
         self.space.occupied() < self.space.start_used
     }
 
-    /// Somebody knows that compaction is wanted.
-    pub(crate) fn asked(&mut self) {
+    /// Somebody knows that compaction is wanted; if `assisted`, allocations help where it is late.
+    pub(crate) fn asked<S: PageSource>(&mut self, assisted: bool) {
         self.space.start_used = 0;
+        if assisted {
+            self.assisted::<S>();
+        }
+    }
+
+    /// Whether an allocation should look if it has to help: never before somebody was asked.
+    #[inline]
+    pub(crate) fn asks_for_assistance(&self) -> bool {
+        self.space.assist_used > 0 && self.space.occupied() < self.space.assist_used
+    }
+
+    /// Objects that it has to move.
+    pub(crate) fn assistance<S: PageSource>(&self) -> u32 {
+        if self.space.backed < ASSISTED_PAGES_MIN {
+            return 0;
+        }
+        Space::assistance::<S>(self.space.backed)
+            .iter()
+            .find(|&&(share, _)| self.free_exceeds::<S>(share))
+            .map_or(0, |&(_, objects)| objects)
+    }
+
+    /// Sets what [`asks_for_assistance`](Self::asks_for_assistance) looks at for the pages that there are now.
+    pub(crate) fn assisted<S: PageSource>(&mut self) {
+        self.space.assist_used = Space::assist_used::<S>(self.space.backed);
     }
 
     /// Whoever was asked is done.
     pub(crate) fn rearm<S: PageSource>(&mut self) {
         self.space.set_start_used::<S>();
+        self.space.assist_used = 0;
     }
 
     /// The same for compaction beside frees, which has one threshold for all sizes.
@@ -316,6 +355,11 @@ impl Space {
         (pages as usize) < SMALL_BYTES / S::PAGE_SIZE
     }
 
+    #[inline]
+    fn is_tiny<S: PageSource>(pages: u32) -> bool {
+        (pages as usize) < TINY_BYTES / S::PAGE_SIZE
+    }
+
     /// Granules under which compaction should start in a space of `pages` pages.
     #[inline]
     pub(crate) fn start_used<S: PageSource>(pages: u32) -> u64 {
@@ -324,11 +368,33 @@ impl Space {
         }
         let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
         granules
-            - if Self::is_small::<S>(pages) {
+            - if Self::is_tiny::<S>(pages) {
+                granules / TINY_START_SHARE
+            } else if Self::is_small::<S>(pages) {
                 granules / SMALL_START_SHARE
             } else {
                 granules / START_SHARE
             }
+    }
+
+    /// What allocations do in a space of `pages` pages; the smallest share comes last.
+    fn assistance<S: PageSource>(pages: u32) -> &'static [(u64, u32)] {
+        match (Self::is_tiny::<S>(pages), Self::is_small::<S>(pages)) {
+            (true, _) => &TINY_ASSISTANCE,
+            (_, true) => &SMALL_ASSISTANCE,
+            _ => &[],
+        }
+    }
+
+    /// Granules under which they should do it.
+    fn assist_used<S: PageSource>(pages: u32) -> u64 {
+        match Self::assistance::<S>(pages).last() {
+            Some(&(share, _)) if pages >= ASSISTED_PAGES_MIN => {
+                let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
+                granules - granules / share
+            }
+            _ => 0,
+        }
     }
 
     /// Called whenever `backed` has changed.

@@ -178,6 +178,28 @@ impl<'c> Parts<'c> {
         fragments
     }
 
+    /// Copies the object's bytes from `skip` on into `out`; returns how many there were.
+    #[inline(never)]
+    pub(crate) fn copy_to(
+        &self,
+        pool: (&dyn Resolve, usize),
+        mut skip: usize,
+        out: &mut [u8],
+    ) -> usize {
+        let mut done = 0;
+        self.for_each(pool, |(start, len)| {
+            // SAFETY: as in `fragments`.
+            let piece = unsafe { core::slice::from_raw_parts(start, len as usize) };
+            let rest = piece.get(skip..).unwrap_or(&[]);
+            skip = skip.saturating_sub(piece.len());
+            let room = out.get_mut(done..).unwrap_or_default();
+            let len = rest.len().min(room.len());
+            room[..len].copy_from_slice(&rest[..len]);
+            done += len;
+        });
+        done
+    }
+
     /// Copies `parts`, one after the other, into the object from its byte `skip` on.
     /// What does not fit is left out.
     #[inline]

@@ -113,5 +113,9 @@ pub const SPARE_PAGES_MAX: u32 = space::SPARE_MAX;
 /// Blocks whose header or links one allocation or free touches at most, compaction aside.
 pub const BLOCKS_TOUCHED_MAX: u32 = 24;
 
+/// Blocks that an allocation touches beside these at most where it packs: in a small pool whose packing thread
+/// is late.
+pub const BLOCKS_TOUCHED_PACKING_MAX: u32 = 160;
+
 #[cfg(test)]
 mod tests;

@@ -140,6 +140,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
                 Err(error) => return Err(self.place_error(error)),
             };
             let mut parts = self.core.parts(&locked, object);
+            self.core.after_alloc(&mut locked);
             drop(locked);
             fill(&mut parts, (&self.core, arena));
             entry::unlock(cell, Word::object(object));

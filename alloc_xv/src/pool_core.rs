@@ -20,6 +20,8 @@ const INLINE_MOVES: u32 = 1;
 const STEP_OBJECTS: u32 = 8;
 /// Whole pages that such compaction keeps between the packed objects and the others.
 const GAP_MAX: u32 = 256;
+/// The same beside an allocation, which may be the last one for a long time.
+const ASSIST_GAP: u32 = 2;
 
 /// Bytes that are asked for where the next object will probably lie.
 const FRONTIER_BYTES: usize = 2048;
@@ -33,6 +35,9 @@ pub(crate) struct Core<S: PageSource, L: RawMutex, const ARENAS: usize> {
     frontiers: [CachePadded<AtomicPtr<u8>>; ARENAS],
     /// Objects that a free may move while an arena is below its target fill.
     inline_moves: AtomicU32,
+    /// Allocations move objects in a small arena that is far below its target fill: there is a thread
+    /// that packs, and it is late.
+    assists: AtomicBool,
     /// Some arena fell below its target fill since the background compactor last looked.
     wanted: AtomicBool,
     #[cfg(feature = "std")]
@@ -62,6 +67,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             arenas: [const { CachePadded::new(Mutex::new(Arena::new())) }; ARENAS],
             frontiers: [const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS],
             inline_moves: AtomicU32::new(INLINE_MOVES),
+            assists: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             #[cfg(feature = "std")]
             waker: crate::background::Waker::new(),
@@ -87,6 +93,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             (&raw mut (*core).frontiers)
                 .write([const { CachePadded::new(AtomicPtr::new(core::ptr::null_mut())) }; ARENAS]);
             (&raw mut (*core).inline_moves).write(AtomicU32::new(INLINE_MOVES));
+            (&raw mut (*core).assists).write(AtomicBool::new(false));
             (&raw mut (*core).wanted).write(AtomicBool::new(false));
             #[cfg(feature = "std")]
             (&raw mut (*core).waker).write(crate::background::Waker::new());
@@ -167,12 +174,43 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 arena.compaction_step(self.frames(), Budget::step(moves));
             }
         } else {
-            arena.asked();
+            arena.asked::<S>(self.assists.load(Relaxed));
             if !self.wanted.swap(true, Relaxed) {
                 #[cfg(feature = "std")]
                 self.waker.wake();
             }
         }
+    }
+
+    /// Work that follows an allocation: a bounded piece of compaction while the thread that should do
+    /// it is late. Allocations do it, so that a burst of frees stays fast, and who makes the waste
+    /// cannot be faster than who packs.
+    #[inline]
+    pub(crate) fn after_alloc(&self, arena: &mut Arena) {
+        if arena.asks_for_assistance() {
+            self.assist(arena);
+        }
+    }
+
+    #[cold]
+    fn assist(&self, arena: &mut Arena) {
+        let objects = arena.assistance::<S>();
+        if objects == 0 {
+            // Pages have come or gone since it was asked for.
+            return arena.assisted::<S>();
+        }
+        let budget = Budget {
+            gap: if S::WINDOWS { ASSIST_GAP } else { 0 },
+            ..Budget::step(objects)
+        };
+        arena.compaction_step(self.frames(), budget);
+    }
+
+    /// Whether allocations move objects for a thread that is late. Before `set_inline_moves`, which
+    /// makes every arena look at it again.
+    #[cfg(feature = "std")]
+    pub(crate) fn set_assistance(&self, on: bool) {
+        self.assists.store(on, Relaxed);
     }
 
     /// Limits the frames that may be taken. Near the limit no arena keeps spare pages.
@@ -188,7 +226,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     pub(crate) fn set_inline_moves(&self, objects: u32) {
         self.inline_moves.store(objects, Relaxed);
         for arena in &self.arenas {
-            arena.lock().rearm::<S>();
+            let mut locked = arena.lock();
+            locked.close_gap(self.frames());
+            locked.rearm::<S>();
         }
     }
 
@@ -222,8 +262,17 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     /// Goes on with compaction where it stands, as long as it pays. For the background thread.
     pub(crate) fn compact_to_target(&self) {
         for arena in 0..ARENAS {
-            let mut left = u64::MAX;
-            if self.lock(arena).wants_compaction::<S>() {
+            // The first pass may be the rest of one that stopped when it was no longer needed.
+            for _ in 0..2 {
+                let mut locked = self.lock(arena);
+                // What is freed from now on asks again: the pass may have gone past it.
+                locked.rearm::<S>();
+                let wants = locked.wants_compaction::<S>();
+                drop(locked);
+                if !wants {
+                    break;
+                }
+                let mut left = u64::MAX;
                 self.pass(
                     arena,
                     &mut left,

@@ -86,6 +86,8 @@ pub enum Touch {
     Tag(u16),
     /// A value becomes this one. Over [`VALUE_MAX`], or on an object: nothing.
     Value(u64),
+    /// Nothing, and the visit ends here: it is gone on with at the next key.
+    Stop,
 }
 
 impl SlotState {
@@ -197,6 +199,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         let space = self.core.parts(&locked, object);
         self.core.note_frontier(arena, &mut locked, object);
         self.core.after_free(&mut locked);
+        self.core.after_alloc(&mut locked);
         let held = Held {
             cell,
             arena,
@@ -382,8 +385,10 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     }
 
     /// Shows the slots in use of one leaf of the entry table, from `key` on and up to `end`, to
-    /// `see`, which may change tags and values in passing. Returns the key to go on with: where the next
-    /// leaf begins, or `end`. Slots that somebody holds are left out.
+    /// `see`, which may change tags and values in passing, and may stop. Returns the key to go on with:
+    /// where the next leaf begins, or `end`, or behind the slot where it stopped.
+    ///
+    /// Slots that somebody holds are left out: a slot that is not shown need not be empty.
     ///
     /// The arena is locked meanwhile: `see` must be quick and must not touch the pool.
     ///
@@ -415,6 +420,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
                         Word::object(Object { tag, ..object })
                     }
                     (Touch::Value(value), Meaning::Value(_)) => Word::value(value).unwrap_or(word),
+                    (Touch::Stop, _) => return Ok(key + within + 1),
                     _ => continue,
                 };
                 entry::set_unlocked(cell, new);
@@ -596,6 +602,15 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         }
     }
 
+    /// Copies the object's bytes from `skip` on into `out`; returns how many there were. Takes less stack
+    /// than [`fragments`](Self::fragments).
+    pub fn copy_to(&self, skip: usize, out: &mut [u8]) -> usize {
+        match &self.parts {
+            Some(parts) => parts.copy_to((self.core, self.held.arena), skip, out),
+            None => 0,
+        }
+    }
+
     /// The object's bytes, if there is an object and it lies in one piece.
     #[inline]
     pub fn contiguous(&self) -> Option<&[u8]> {
@@ -620,7 +635,30 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
 
     /// Puts an object into the slot, as [`Slots::store`] does.
     pub fn store(&mut self, tag: u16, parts: &[&[u8]]) -> Result<(), AllocError> {
-        let size = check_object(tag, total_len(parts))?;
+        let (mut locked, space) = self.place(tag, total_len(parts))?;
+        self.core.after_free(&mut locked);
+        drop(locked);
+        self.fill(space, parts);
+        Ok(())
+    }
+
+    /// [`store`](Self::store) that leaves packing to whoever frees next: for callers deep in the stack.
+    #[inline(never)]
+    pub fn store_only(&mut self, tag: u16, parts: &[&[u8]]) -> Result<(), AllocError> {
+        let (locked, space) = self.place(tag, total_len(parts))?;
+        drop(locked);
+        self.fill(space, parts);
+        Ok(())
+    }
+
+    /// Gives the slot a new block, whose bytes are still to be written.
+    #[inline]
+    fn place(
+        &mut self,
+        tag: u16,
+        size: usize,
+    ) -> Result<(MutexGuard<'c, L, Arena>, Parts<'c>), AllocError> {
+        let size = check_object(tag, size)?;
         let (index, old) = (self.held.index, self.held.word);
         let mut locked = self.core.lock(self.held.arena);
         let frames = self.core.frames();
@@ -631,13 +669,15 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
             // The held empty slot was counted when it was locked.
             locked.uncount(frames, index);
         }
-        let mut space = self.core.parts(&locked, object);
-        self.core.after_free(&mut locked);
-        drop(locked);
-        space.write((self.core, self.held.arena), 0, parts);
         self.held.word = Word::object(object);
+        let space = self.core.parts(&locked, object);
+        Ok((locked, space))
+    }
+
+    #[inline]
+    fn fill(&mut self, mut space: Parts<'c>, parts: &[&[u8]]) {
+        space.write((self.core, self.held.arena), 0, parts);
         self.parts = Some(space);
-        Ok(())
     }
 
     /// Changes the tag of the object. Takes no lock. An error, and nothing done, if the slot holds
@@ -674,13 +714,26 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         self.set_word(Word::NOTHING);
     }
 
+    /// [`clear`](Self::clear) that leaves packing to whoever frees next: for callers deep in the stack.
+    #[inline(never)]
+    pub fn clear_only(&mut self) {
+        drop(self.swap_word(Word::NOTHING));
+    }
+
+    #[inline(never)]
     fn set_word(&mut self, word: Word) {
+        let mut locked = self.swap_word(word);
+        self.core.after_free(&mut locked);
+    }
+
+    #[inline]
+    fn swap_word(&mut self, word: Word) -> MutexGuard<'c, L, Arena> {
         let mut locked = self.core.lock(self.held.arena);
         self.parts = None;
         locked.free_block(self.core.frames(), self.held.word);
         entry::set_locked(self.held.cell, word);
         self.held.word = word;
-        self.core.after_free(&mut locked);
+        locked
     }
 }
 

@@ -121,6 +121,8 @@ pub(crate) struct Space {
     pub(crate) used: u64,
     /// With fewer of them compaction should start; follows from `backed`, see `compaction.rs`.
     pub(crate) start_used: u64,
+    /// With fewer of them an allocation looks whether it should help; 0 while nobody is asked to.
+    pub(crate) assist_used: u64,
     /// Where compaction packs to, and where it looks for objects: see `compaction.rs`.
     /// Both are always the start of a block or of a page.
     pub(crate) cursor: u32,
@@ -147,6 +149,7 @@ impl Space {
             backed: 0,
             used: 0,
             start_used: 0,
+            assist_used: 0,
             cursor: 0,
             scan: 0,
             sweep: 0,

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("usage: throughput PATH [MIB]")?;
     let mib: usize = arguments.next().map_or(Ok(256), |it| it.parse())?;
-    let store = std::sync::Arc::new(FileStore::open(Path::new(&path), 4 * (mib as u64) << 20)?);
+    let store = std::sync::Arc::new(FileStore::open(Path::new(&path), (mib as u64) << 22)?);
     let log = Backing::new(Box::new(std::sync::Arc::clone(&store)), Options::default())?;
     let count = (mib << 20) / RECORD_LEN;
     let bytes: Vec<u8> = (0..RECORD_LEN * 64).map(|at| (at * at / 7) as u8).collect();

@@ -147,9 +147,9 @@ fn single_records() {
 /// at 90 % full.
 #[test]
 fn a_full_device_goes_on() {
-    let mut it = Simulation::new(MemoryStore::dense(48 << 20), 9);
+    let mut it = Simulation::new(MemoryStore::dense(24 << 20), 9);
     // 2080 bytes each on average, with 25 more.
-    let keys = (48u64 << 20) * 9 / 10 / 2105;
+    let keys = (24u64 << 20) * 9 / 10 / 2105;
     for key in 0..keys {
         it.write(&[key]).unwrap();
     }

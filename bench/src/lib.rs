@@ -10,6 +10,7 @@ pub mod result;
 pub mod rng;
 pub mod run;
 pub mod scaling;
+pub mod tiers;
 pub mod zram;
 
 pub use engines::comparison_engines;

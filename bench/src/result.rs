@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::tiers::TiersResult;
+
 /// The document that `compcache bench --json` writes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchResult {
@@ -25,6 +27,9 @@ pub struct BenchResult {
     /// What the kernel's zram took for the same pages, where `/dev/zram0` could be used.
     #[serde(default)]
     pub zram: Option<ZramResult>,
+    /// The tiered store beside LZ4 alone and zstd alone, where `--tiers` was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<TiersResult>,
 }
 
 /// The input pages.

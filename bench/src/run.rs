@@ -58,6 +58,7 @@ pub fn run(
         scaling: Vec::new(),
         size_histogram: histogram(&sizes),
         zram: None,
+        tiers: None,
     };
     if plan.zram {
         progress("zram", 0.02);

@@ -114,7 +114,7 @@ pub trait Codec: Send + Sync {
     /// The byte streams of this codec are stored under.
     fn id(&self) -> CodecId;
 
-    /// The name of this codec, without its level: `raw`, `lz4`, `zstd`.
+    /// The name of this codec, without its level: `raw`, `lz4`, `lz4hc`, `zstd`.
     fn name(&self) -> &'static str {
         self.id().name()
     }

@@ -321,7 +321,7 @@ impl fmt::Display for ParseCodecError {
 
 impl Error for ParseCodecError {}
 
-/// Why codecs do not make a [`Ladder`](crate::Ladder).
+/// Why codecs do not make a `Ladder`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LadderError {

@@ -10,9 +10,19 @@
 //! |---|---|---|---|
 //! | [`Raw`] | always | none | the page itself |
 //! | `Lz4` | `lz4` (default) | 16 KiB, inline, fits a `static` | one LZ4 block, no frame |
+//! | `Lz4Hc` | `lz4` | 544 KiB, inline, for a `static` | the same, shorter, made in ten times the time |
 //! | `Zstd` | `zstd` | contexts on the C heap, 180 KiB and up | one zstd frame without magic, size and checksum |
 //!
-//! [`AnyCodec`] chooses one of them at run time, from a name such as `lz4` or `zstd:3`.
+//! [`AnyCodec`] chooses one of them at run time, from a name such as `lz4` or `zstd:3` (and `lz4hc`, with the
+//! feature `alloc`, as its tables are too large to be moved).
+//!
+//! What lies for a while is worth more work. `Ladder` (feature `alloc`) is a codec with up to three denser ones
+//! beside it, its **rungs**: each stream is stored under the [`CodecId`] of the rung that made it, and every
+//! workspace reads them all. Rungs also compress **units**: up to 64 KiB of neighbouring pages in one stream. With
+//! zstd among the rungs, pages alone can share a **dictionary**, which `train_dictionary` makes from samples.
+//!
+//! A **patch** is a page as its difference against a *reference*, a page that is at hand when the patch is
+//! read. `Lz4` makes them: LZ4 blocks whose matches may begin in the reference.
 //!
 //! Before any codec runs, [`same_filled()`] recognises the page that is one 8-byte word repeated:
 //! such a page needs no stored bytes at all.
@@ -40,8 +50,9 @@
 //! ```
 //!
 //! # Guarantees
-//! - `no_std`, no allocator, no unsafe code in this crate, no floating point, no recursion. The
-//!   only memory from a heap is that of zstd's C contexts.
+//! - No unsafe code in this crate, no floating point, no recursion. `no_std` and no allocator without the
+//!   features `alloc` (workspaces come from the global allocator, when they are made) and `zstd` (contexts on the C
+//!   heap; needs std, too).
 //! - No bytes given to a decoder make it panic, read or write outside its buffers, or report a
 //!   page that it did not fill completely.
 //! - Work is linear in the lengths of input and page.
@@ -51,8 +62,8 @@
 //!   page, and they may be bytes the buffer held before. Nothing is written outside the buffer.
 //! - `Lz4::compress` wants room for the worst case (4525 bytes for 4096) however well the
 //!   page shrinks, and cannot be told to give up early on a page that does not.
-//! - `Lz4Workspace::small` needs half of its 16 KiB; the other half is the price of one
-//!   type for both of its sizes.
+//! - `Lz4Workspace::small` needs half of its 16 KiB for pages; the other half is for patches.
+//! - Reference and page of a patch have up to 65534 bytes together: there are none for pages of 64 KiB.
 //! - `lz4_flex` must be built without its `alloc` feature, by every crate of the same build: with it
 //!   the library's tables are boxes, its constructors are not `const`, and this crate does not
 //!   compile.

@@ -7,7 +7,7 @@ use crate::latency::{Kind, Latency, Recorder};
 use alloc_xv::thread_hint;
 use compcache::{Growth, IoStat, Memory, MmStat, SIZE_CLASSES};
 use compcache_tiers::{BackingStat, Policy, TierStat, Tiered};
-use compress::{AnyCodec, Ladder, Lz4};
+use compress::{AnyCodec, Codec as _, Ladder, Lz4};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
@@ -131,6 +131,8 @@ impl Device {
         tiers.growth = config.growth;
         tiers.thread = Self::acts(&config.policy);
         tiers.thread_start = config.thread_start;
+        // When there is work, memory may be what is missing.
+        tiers.keep_worker = config.codec.rungs() > 0;
         let shard = || {
             CachePadded::new(Shard {
                 kinds: [const { Recorder::new() }; Kind::COUNT],

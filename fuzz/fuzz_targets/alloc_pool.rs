@@ -5,7 +5,8 @@
 mod model_common;
 
 use alloc_xv::{
-    AccessError, AllocError, Counting, Failing, Handle, OBJECT_MAX, PageSource, Pool, Reading,
+    AccessError, AllocError, Compact, Counting, Failing, Handle, OBJECT_MAX, PageSource, Pool,
+    Reading,
 };
 use libfuzzer_sys::fuzz_target;
 use model_common::{
@@ -164,7 +165,11 @@ fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
             (25, _) => {
                 pool.compact(choice as u64);
             }
-            (26, _) => pool.set_inline_moves(choice as u32 % 4),
+            (26, _) => match choice as u32 % 5 {
+                // The thread never comes, so that allocations pack.
+                4 => pool.attach(Some(std::thread::current())),
+                moves => pool.set_inline_moves(moves),
+            },
             (27, _) => pool.source().fail_after(choice % 8),
             (28, _) => pool.source().never_fail(),
             (29, _) => pool.set_limit_pages(choice),

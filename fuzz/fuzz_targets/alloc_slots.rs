@@ -4,7 +4,9 @@
 
 mod model_common;
 
-use alloc_xv::{Counting, Failing, PageSource, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX};
+use alloc_xv::{
+    Compact, Counting, Failing, PageSource, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX,
+};
 use libfuzzer_sys::fuzz_target;
 use model_common::{
     Counted, Input, OPS_MAX, Regions, Source, is_no_memory, pattern, without_pages_max,
@@ -180,7 +182,11 @@ fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
             23 | 24 => {
                 slots.compact(u64::from(input.byte()));
             }
-            25 => slots.set_inline_moves(u32::from(input.byte() % 4)),
+            25 => match input.byte() % 5 {
+                // The thread never comes, so that allocations pack.
+                4 => slots.attach(Some(std::thread::current())),
+                moves => slots.set_inline_moves(u32::from(moves)),
+            },
             26 => slots.source().fail_after(usize::from(input.byte() % 8)),
             27 => slots.source().never_fail(),
             28 => slots.set_limit_pages(usize::from(input.byte())),

@@ -45,10 +45,17 @@ def main():
                          found[device, group][step]["available"])
             return statistics.median(fixed + begin - now for fixed, begin, now in values)
 
-        for step, bar in (("fill", "memory"), ("churn", "memory after churn")):
-            row(f"{group}: memory, {step}", memory("compcache", step), memory("zram", step), "KiB", BARS[bar])
+        for step, what, bar in (("fill", "fill", "memory"), ("churn", "churn", "memory after churn"),
+                                ("dropped", "churn, file pages dropped", "memory after churn")):
+            row(f"{group}: memory, {what}", memory("compcache", step), memory("zram", step), "KiB", BARS[bar])
+        for step, what in (("shrunk", "churn, shrinkers called"), ("packed", "churn, packed by order")):
+            row(f"{group}: memory, {what}", *(median(device, group, step, "kib") for device in ("compcache", "zram")),
+                "KiB", BARS["memory after churn"])
         row(f"{group}: mm_stat, at the end", median("compcache", group, "mm_stat", "used") / 1024,
             median("zram", group, "mm_stat", "used") / 1024, "KiB")
+        for step, what in (("shrunk", "shrinkers called"), ("packed", "packed by order")):
+            row(f"{group}: mm_stat, {what}", *(median(device, group, step, "used") / 1024
+                                               for device in ("compcache", "zram")), "KiB")
         total = {}
         for step in ("fill", "read", "churn", "read_again"):
             ours, theirs = (median(device, group, step, "us") for device in ("compcache", "zram"))

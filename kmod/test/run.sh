@@ -2,7 +2,7 @@
 # Builds the module, looks at its use of the stack, tests it in guests under QEMU (emulation: no KVM
 # needed), and compares it with the kernel's zram. The last line is the summary; status 0 if all held.
 #
-#   kmod/test/run.sh [PART...]     PART: build, stack, functional, zswap, new, compare; all of them without
+#   kmod/test/run.sh [PART...]     PART: build, stack, functional, zswap, new, debug, compare; all of them without
 #
 # COMPCACHE_CORPUS=DIR   a directory of NAME.pages or NAME.pages.zst: the comparison is also made with
 #                        the pages in it
@@ -18,7 +18,7 @@ source "$kmod/../tests/guest/lib.sh"
 PATH=$PATH:/usr/sbin:/sbin
 began=$SECONDS
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(build stack functional zswap new compare)
+[ ${#parts[@]} -gt 0 ] || parts=(build stack functional zswap new debug compare)
 wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 packages() {
@@ -114,6 +114,57 @@ image() {
     guest_image "$kmod/test/init" "${modules[@]}"
 }
 
+# checks VERSION CONFIG: what this kernel has of checks, as words for its command line in `options`, and as
+# names for the guest in `names`, which is shown that each is on.
+checks() {
+    local name symbol words
+    options=(panic_on_warn=1 no_hash_pointers) names=
+    local lacks=()
+    [ -s "$2" ] || guest_fail "no configuration of $1"
+    while read -r name symbol words; do
+        if grep -q "^CONFIG_$symbol=y" "$2"; then
+            names+=${names:+,}$name
+            # shellcheck disable=SC2206
+            options+=($words)
+        else
+            lacks+=("$symbol")
+        fi
+    done <<'END'
+slub SLUB_DEBUG slub_debug=FZPU
+poison PAGE_POISONING page_poison=1 init_on_alloc=1 init_on_free=1
+kfence KFENCE kfence.sample_interval=5
+pagealloc DEBUG_PAGEALLOC debug_pagealloc=on
+owner PAGE_OWNER page_owner=on
+kmemleak DEBUG_KMEMLEAK kmemleak=on
+preempt PREEMPT_DYNAMIC preempt=full
+shuffle SHUFFLE_PAGE_ALLOCATOR page_alloc.shuffle=1
+stall PREEMPT_RCU rcupdate.rcu_cpu_stall_timeout=6
+watchdog SOFTLOCKUP_DETECTOR
+hang DETECT_HUNG_TASK
+wx DEBUG_WX
+list BUG_ON_DATA_CORRUPTION
+lockdep PROVE_LOCKING
+END
+    guest_say "$1 is built without ${lacks[*]}"
+}
+# Errors made on purpose, as a module.
+faults() {
+    local out=$BUILD/$1/faults
+    mkdir -p "$out"
+    cp "$kmod/test/faults.c" "$out/"
+    echo 'obj-m := faults.o' >"$out/Kbuild"
+    make --no-print-directory -s -C "/usr/src/linux-headers-$1" M="$out" modules >"$out/make.out" 2>&1 ||
+        { cat "$out/make.out"; guest_fail "faults.ko does not build for $1"; }
+}
+# debug KERNEL VERSION MIB
+debug() {
+    faults "$2"
+    checks "$2" "$(find "$BUILD/test/$1/kernel/files/boot" -name 'config-*')"
+    guest_modules=("$BUILD/$2/compcache.ko" "$BUILD/$2/faults/faults.ko")
+    guest_memory_mib=$3
+    guest "$1" "debug-$1" 400 run=debug "checks=$names" "${options[@]}"
+}
+
 # guest KERNEL NAME SECONDS WORD...: in a folder of its own, so that several may run at once.
 guest() {
     local kernel=$1 name=$2 seconds=$3 from=$SECONDS
@@ -132,7 +183,7 @@ guest_packages
 kernel old linux-image-amd64
 old=$version
 new=
-if wants new; then
+if wants new || wants debug; then
     kernel new linux-image-6.12-amd64
     new=$version
 fi
@@ -143,7 +194,7 @@ if wants stack; then
         guest_say "$version: $(tail -1 "$BUILD/test/stack.out")"
     done
 fi
-if wants functional || wants zswap || wants new || wants compare; then
+if wants functional || wants zswap || wants new || wants debug || wants compare; then
     programs
     default_pages
     tools
@@ -168,6 +219,11 @@ functional() {
         guest old zswap 200 run=zswap
     fi
 }
+debugging() {
+    disks
+    debug old "$old" 420
+    debug new "$new" 450
+}
 # Time is counted in instructions, a nanosecond each: figures that a busy machine does not change.
 comparison() {
     disks
@@ -178,15 +234,17 @@ comparison() {
     guest old compare 500 run=compare "rounds=${ROUNDS:-3}"
 }
 
-# Two at once: one of them uses one CPU.
+# Two at once: for most of the time one of them uses one CPU.
 functional >"$BUILD/test/functional.out" 2>&1 &
 first=$!
 trap 'kill $first 2>/dev/null || true' EXIT
 status=0
+rm -f "$BUILD/test/compare.out" "$BUILD/test/debug.out"
 if wants compare; then (comparison) >"$BUILD/test/compare.out" 2>&1 || status=1; fi
+if wants debug; then (debugging) >"$BUILD/test/debug.out" 2>&1 || status=1; fi
 wait $first || status=1
 trap - EXIT
-grep -a '^guest: ' "$BUILD/test/functional.out" || true
+grep -ah '^guest: ' "$BUILD/test/functional.out" "$BUILD/test/debug.out" 2>/dev/null || true
 if [ $status != 0 ]; then
     grep -aE '^guest: FAILED' "$BUILD/test/compare.out" 2>/dev/null || true
     guest_fail "see $BUILD/test/*.out"

@@ -164,7 +164,7 @@ where
         }
     }
 
-    fn each(&self, from: u64, end: u64, see: &mut dyn FnMut(u64, SlotState)) {
+    fn each(&self, from: u64, end: u64, see: &mut impl FnMut(u64, SlotState)) {
         let mut key = from;
         while key < end {
             let next = self.slots.visit_leaf(key, end, |key, state| {

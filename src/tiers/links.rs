@@ -46,6 +46,7 @@ where
     }
 
     /// A page of the cluster around it.
+    #[inline(never)]
     fn decode_member(
         &self,
         codec: &mut C::Workspace,
@@ -84,6 +85,7 @@ where
     }
 
     /// All pages of a cluster, in the codec's buffer.
+    #[inline(never)]
     pub(crate) fn decode_unit<'w>(
         &self,
         codec: &'w mut C::Workspace,
@@ -101,6 +103,7 @@ where
             .ok()
     }
 
+    #[inline(never)]
     fn decode_shared(
         &self,
         codec: &mut C::Workspace,
@@ -138,6 +141,7 @@ where
     }
 
     /// The page that a patch stands on. It is no patch itself.
+    #[inline(never)]
     fn decode_base(
         &self,
         codec: &mut C::Workspace,
@@ -167,7 +171,9 @@ where
         match link {
             Link::Cluster(_) => {
                 sub(&self.tiers.cluster_pages, 1);
-                self.release_member(index);
+                if let Some(token) = self.release_member(index) {
+                    self.release_token(token);
+                }
             }
             Link::Shared(number, _) => {
                 sub(&self.tiers.shared_pages, 1);
@@ -180,50 +186,49 @@ where
         }
     }
 
-    fn release_member(&self, index: u64) {
+    #[inline(never)]
+    fn release_member(&self, index: u64) -> Option<u64> {
         let (unit, place) = self.layout.unit_of(index);
-        let keys = self
-            .layout
-            .cluster_info(unit)
-            .zip(self.layout.cluster_data(unit));
-        let Some((info_key, data_key)) = keys else {
-            return;
-        };
-        let Ok(Some(mut slot)) = self.slots.get(info_key) else {
-            return;
-        };
-        let Some(mut info) = ClusterInfo::of(slot.state()) else {
-            return;
-        };
+        let info_key = self.layout.cluster_info(unit)?;
+        let data_key = self.layout.cluster_data(unit)?;
+        let mut slot = self.slots.get(info_key).ok()??;
+        let mut info = ClusterInfo::of(slot.state())?;
         info.alive &= !(1 << place);
-        if info.alive == 0 {
-            self.clear_cluster(data_key);
-            slot.clear();
-        } else {
+        if info.alive != 0 {
             // Cannot fail: the slot holds a value already.
             let _ = slot.set_value(info.value());
+            return None;
         }
+        let token = self.clear_cluster(data_key);
+        slot.clear_only();
+        token
     }
 
-    /// Empties the data of a cluster whose info is held.
-    pub(crate) fn clear_cluster(&self, data_key: u64) {
-        let Ok(Some(mut data)) = self.slots.get(data_key) else {
-            return;
-        };
-        match data.state() {
-            SlotState::Object { .. } => sub(&self.tiers.clusters, 1),
-            SlotState::Value(value) => {
-                if let Some(Link::Backed(token, _)) = Link::of(value) {
-                    sub(&self.tiers.backed_clusters, 1);
-                    self.release_token(token);
-                }
+    /// Empties the data of a cluster whose info is held. Returns the token to release if it was written
+    /// back: what follows needs less stack when this has returned.
+    #[inline(never)]
+    pub(crate) fn clear_cluster(&self, data_key: u64) -> Option<u64> {
+        let mut data = self.slots.get(data_key).ok()??;
+        let token = match data.state() {
+            SlotState::Object { .. } => {
+                sub(&self.tiers.clusters, 1);
+                None
             }
-            SlotState::Empty => {}
-        }
-        data.clear();
+            SlotState::Value(value) => match Link::of(value) {
+                Some(Link::Backed(token, _)) => {
+                    sub(&self.tiers.backed_clusters, 1);
+                    Some(token)
+                }
+                _ => None,
+            },
+            SlotState::Empty => None,
+        };
+        data.clear_only();
+        token
     }
 
     /// One reference less to a shared object; the last one empties it.
+    #[inline(never)]
     pub(crate) fn release_shared(&self, number: u32) {
         let mut next = Some(number);
         for _ in 0..CHAIN_MAX {
@@ -248,7 +253,7 @@ where
                 sub(&self.tiers.patches, 1);
             }
             sub(&self.tiers.shared, 1);
-            slot.clear();
+            slot.clear_only();
         }
     }
 
@@ -312,6 +317,7 @@ where
     }
 
     /// Stores a page by the first codec in the slot that links to it, which is held.
+    #[inline(never)]
     pub(crate) fn promote(
         &self,
         slot: &mut Slot<'_, S, L, ARENAS>,
@@ -324,7 +330,7 @@ where
         let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
         let sum = checksum_if(self.keeps_checksums(), index, stored);
         let tag = Life::default().with_refault().on(tag);
-        slot.store(tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
+        slot.store_only(tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
         crate::cache::remember::<PAGE>(counters, tag, stored.len());
         self.forget(index, counters, old);
         add(&self.tiers.promoted, 1);
@@ -352,6 +358,7 @@ where
     }
 
     /// The record of a token is not wanted any more.
+    #[inline(never)]
     pub(crate) fn release_token(&self, token: u64) {
         let Some(key) = self.layout.segment(token_segment(token)) else {
             return;
@@ -364,7 +371,7 @@ where
         };
         sub(&self.tiers.backed_units, token_units(token));
         match live.saturating_sub(token_units(token)) {
-            0 if !token_segment(token).is_multiple_of(SEGMENTS_RESERVED) => slot.clear(),
+            0 if !token_segment(token).is_multiple_of(SEGMENTS_RESERVED) => slot.clear_only(),
             // Cannot fail: the slot holds a value already.
             live => {
                 let _ = slot.set_value(live);
@@ -442,6 +449,6 @@ fn word_at<S: PageSource, L: RawMutex, const ARENAS: usize>(
     offset: usize,
 ) -> Option<u32> {
     let mut bytes = [0; 4];
-    let copied = slot.fragments().copy_to(offset, &mut bytes);
+    let copied = slot.copy_to(offset, &mut bytes);
     (copied == bytes.len()).then(|| u32::from_le_bytes(bytes))
 }

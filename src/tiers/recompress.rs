@@ -244,7 +244,7 @@ where
                 false => Ok(Outcome::Kept),
             };
         }
-        let Some((members, before)) = self.gather(worker, unit, (data_key, old), new)? else {
+        let Some((members, before)) = self.gather(worker, unit, old, new)? else {
             return Ok(Outcome::Kept);
         };
         let new = members & !old.alive;
@@ -285,31 +285,25 @@ where
         &self,
         worker: &mut Worker<C, PAGE>,
         unit: u64,
-        (data_key, old): (u64, ClusterInfo),
+        old: ClusterInfo,
         new: u16,
     ) -> Result<Option<(u16, usize)>, Error> {
         let mut before = 0;
         let mut members = 0u16;
         if old.alive != 0 {
-            let Some(data) = self.slots.get(data_key)? else {
+            let Some((there, size)) = self.read_unit_sized(worker, unit)? else {
                 return Ok(None);
             };
-            let SlotState::Object { size, tag } = data.state() else {
+            if there != old.members {
                 return Ok(None);
-            };
-            let codec = &mut worker.space.codec;
-            let what = (data_key, old.members, tag);
-            let Some(pages) = self.decode_unit(codec, what, &data.fragments()) else {
-                return Ok(None);
-            };
+            }
             before += size + 4;
-            worker.work.read += u64::from(old.members.count_ones());
-            for (rank, place) in places(old.members).enumerate() {
-                let target = worker.unit.get_mut(place * PAGE..(place + 1) * PAGE);
-                let source = pages.get(rank * PAGE..(rank + 1) * PAGE);
-                if let (Some(target), Some(source)) = (target, source) {
-                    target.copy_from_slice(source);
-                }
+            // From the places they have there to those they have in the unit.
+            for place in places(there).rev() {
+                let rank = (there & ((1 << place) - 1)).count_ones() as usize;
+                worker
+                    .unit
+                    .copy_within(rank * PAGE..(rank + 1) * PAGE, place * PAGE);
             }
             members = old.alive;
         }
@@ -337,6 +331,51 @@ where
                 .copy_within(place * PAGE..(place + 1) * PAGE, rank * PAGE);
         }
         Ok((members.count_ones() >= 2).then_some((members, before)))
+    }
+
+    /// Puts the pages of a unit's cluster one behind the other. Returns whose they are.
+    pub(crate) fn read_unit(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        unit: u64,
+    ) -> Result<Option<u16>, Error> {
+        Ok(self
+            .read_unit_sized(worker, unit)?
+            .map(|(members, _)| members))
+    }
+
+    /// The same, and how many bytes they are stored in.
+    fn read_unit_sized(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        unit: u64,
+    ) -> Result<Option<(u16, usize)>, Error> {
+        let keys = self
+            .layout
+            .cluster_info(unit)
+            .zip(self.layout.cluster_data(unit));
+        let Some((info_key, data_key)) = keys else {
+            return Ok(None);
+        };
+        // Only the worker changes whose pages are in it.
+        let members = self.cluster_info(info_key)?.members;
+        let Some(data) = self.slots.get(data_key)? else {
+            return Ok(None);
+        };
+        let SlotState::Object { size, tag } = data.state() else {
+            return Ok(None);
+        };
+        let codec = &mut worker.space.codec;
+        let what = (data_key, members, tag);
+        let Some(pages) = self.decode_unit(codec, what, &data.fragments()) else {
+            return Ok(None);
+        };
+        worker.work.read += u64::from(members.count_ones());
+        let Some(room) = worker.unit.get_mut(..pages.len()) else {
+            return Ok(None);
+        };
+        room.copy_from_slice(pages);
+        Ok(Some((members, size)))
     }
 
     /// Stores the bytes of a cluster and says whose pages are in it; those that were in it before stay
@@ -399,8 +438,11 @@ where
         if let Some(mut slot) = self.slots.get(info_key)?
             && ClusterInfo::of(slot.state()).is_some_and(|info| info.alive == 0)
         {
-            self.clear_cluster(data_key);
+            let token = self.clear_cluster(data_key);
             slot.clear();
+            if let Some(token) = token {
+                self.release_token(token);
+            }
         }
         Ok(())
     }
@@ -463,6 +505,6 @@ where
 }
 
 /// The places in a set.
-fn places(set: u16) -> impl Iterator<Item = usize> {
+fn places(set: u16) -> impl DoubleEndedIterator<Item = usize> {
     (0..UNIT_PAGES_MAX).filter(move |place| set & 1 << place != 0)
 }

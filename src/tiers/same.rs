@@ -3,11 +3,14 @@
 //! A page's features are the smallest hashes of its 64-byte blocks, under two orders. Two pages that
 //! have most blocks in common most probably have a feature in common, and the same page always has.
 //!
-//! A *run* goes over all pages several times. Each time it looks at a part of all features only, so
-//! that the table of candidates, which says which page had a feature, can be small: it has a 500th of
-//! the memory in use, lies in slots of its own, and is gone when the run ends.
+//! A *run* compares the pages that came since the last one with each other and with all others. It puts
+//! the features of the new pages into a table of candidates, and then looks there for those of the old
+//! ones. The table is small, a 500th of the memory in use, and lies in slots of its own; where the new pages
+//! are too many for it, the run goes over all pages several times, each time for a part of the features. When
+//! it ends the table is gone.
 
 use super::counters::{PATCH_HEAD, SHARED_HEAD, add};
+use super::layout::UNIT_PAGES_MAX;
 use super::links::bind_base;
 use super::worker::{Form, Seen, Worker, set_life};
 use crate::cache::{Cache, HUGE_SHARE, checksum_if};
@@ -38,13 +41,15 @@ const PLACES_EACH: u64 = 2;
 const MEMBER_SHARE: usize = 4;
 /// Bits of a feature that a place of the table keeps: a slot's value less a page's index.
 const PRINT_BITS: u32 = 29;
-/// Leaves of slots that are looked through for a free shared number in one go.
-const NUMBER_LEAVES: u32 = 32;
+/// How often a leaf of slots is looked at for a free shared number in one go.
+const NUMBER_LOOKS: u32 = 16;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) stage: Stage,
+    /// Pages that were compared before count as new.
+    all: bool,
     /// The part of the features that is looked at, and how many there are.
     part: u64,
     parts: u64,
@@ -58,8 +63,10 @@ pub(crate) struct Run {
 pub(crate) enum Stage {
     /// There is none.
     Rest,
-    /// Pages are looked at.
-    Pages,
+    /// New pages are looked at, and put into the table,
+    New,
+    /// and then the old ones.
+    Old,
     /// The table is emptied.
     Clear,
 }
@@ -68,6 +75,7 @@ impl Run {
     pub(crate) const fn new() -> Self {
         Self {
             stage: Stage::Rest,
+            all: false,
             part: 0,
             parts: 0,
             places: 0,
@@ -91,18 +99,19 @@ where
     W: Deref<Target = [Shared<C, PAGE>]>,
     L: RawMutex,
 {
-    /// Begins a run.
-    pub(crate) fn start_run(&self, worker: &mut Worker<C, PAGE>) {
+    /// Begins a run with so many new pages, or with all.
+    pub(crate) fn start_run(&self, worker: &mut Worker<C, PAGE>, new: Option<u64>) {
         let used = self.mm_stat();
         let places = (used.mem_used_total / TABLE_SHARE / 8).max(64);
         let places = places.min(self.layout.table_len()) / WAYS * WAYS;
         if places == 0 || self.layout.shared_len() == 0 {
             return;
         }
-        let pages = used.orig_data_size / PAGE as u64;
+        let pages = new.unwrap_or(used.orig_data_size / PAGE as u64);
         worker.next_shared = 0;
         worker.run = Run {
-            stage: Stage::Pages,
+            stage: Stage::New,
+            all: new.is_none(),
             part: 0,
             parts: (pages * FEATURES as u64 * PLACES_EACH)
                 .div_ceil(places)
@@ -121,29 +130,106 @@ where
                 self.clear_table(worker)?;
                 Ok(worker.run.stage != Stage::Rest)
             }
-            Stage::Pages => {
+            Stage::New | Stage::Old => {
                 worker.work.leaves += 1;
-                let from = worker.run.next;
-                let mut found = None;
-                let next = self.slots.visit_leaf(from, self.pages(), |index, state| {
-                    let seen = Seen::of(state);
-                    if found.is_none() && !matches!(seen.form, Form::None | Form::Backed(_)) {
-                        found = Some(index);
-                    }
-                    Touch::Keep
-                })?;
-                worker.run.next = found.map_or(next, |index| index + 1);
-                if let Some(index) = found {
-                    worker.work.leaves -= 1;
-                    self.compare(worker, index, ages)?;
-                }
+                self.run_on(worker, ages)?;
                 if worker.run.next >= self.pages() {
                     worker.run.next = 0;
-                    worker.run.stage = Stage::Clear;
+                    worker.run.stage = match worker.run.stage {
+                        // All were new.
+                        Stage::New if !worker.run.all => Stage::Old,
+                        _ => Stage::Clear,
+                    };
                 }
                 Ok(true)
             }
         }
+    }
+
+    /// Looks at the next page that this stage is about, or at all such pages of a cluster.
+    fn run_on(&self, worker: &mut Worker<C, PAGE>, ages: Ages) -> Result<(), Error> {
+        let run = worker.run;
+        let wants = |seen: &Seen| match run.stage {
+            Stage::New => (run.all || !seen.life.is_seen()) && seen.life.age() >= ages.same,
+            _ => seen.life.is_seen(),
+        };
+        let mut found = None;
+        let next = self
+            .slots
+            .visit_leaf(run.next, self.pages(), |index, state| {
+                let seen = Seen::of(state);
+                let here = !matches!(seen.form, Form::None | Form::Backed(_));
+                if found.is_none() && here && wants(&seen) {
+                    found = Some((index, seen.form));
+                }
+                Touch::Keep
+            })?;
+        let Some((index, form)) = found else {
+            worker.run.next = next;
+            return Ok(());
+        };
+        worker.run.next = index + 1;
+        if form == Form::Member {
+            return self.run_on_unit(worker, index, wants, ages);
+        }
+        let [_, page] = &mut worker.both;
+        match self.look(&mut worker.space, &mut worker.work, index, page) {
+            Some(seen) => self.compare(worker, (index, seen), ages),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at the pages of a cluster, from page `index` on, which are decoded once.
+    fn run_on_unit(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        index: u64,
+        wants: impl Fn(&Seen) -> bool,
+        ages: Ages,
+    ) -> Result<(), Error> {
+        let pages = self.layout.unit_pages();
+        let (unit, first) = (index / pages, index / pages * pages);
+        let mut marked = [None; UNIT_PAGES_MAX];
+        for (place, mark) in (0..pages).zip(&mut marked) {
+            let index = first + place;
+            // Before the bytes are read: what is marked then is what they say.
+            *mark = self.mark_member(index)?.filter(&wants);
+        }
+        worker.run.next = first + pages;
+        let Some(members) = self.read_unit(worker, unit)? else {
+            return Ok(());
+        };
+        let mut rank = 0;
+        for (place, seen) in (0..pages).zip(marked) {
+            if members & 1 << place == 0 {
+                continue;
+            }
+            let bytes = worker.unit.get(rank * PAGE..(rank + 1) * PAGE);
+            rank += 1;
+            let (Some(bytes), Some(seen)) = (bytes, seen) else {
+                continue;
+            };
+            let [_, page] = &mut worker.both;
+            page.copy_from_slice(bytes);
+            self.compare(worker, (first + place, seen), ages)?;
+        }
+        Ok(())
+    }
+
+    /// Marks a page that is in a cluster.
+    fn mark_member(&self, index: u64) -> Result<Option<Seen>, Error> {
+        if index >= self.pages() {
+            return Ok(None);
+        }
+        let Some(mut slot) = self.slots.get(index)? else {
+            return Ok(None);
+        };
+        let seen = Seen::of(slot.state());
+        if seen.form != Form::Member {
+            return Ok(None);
+        }
+        set_life(&mut slot, seen.life.with_mark(true));
+        Ok(Some(seen))
     }
 
     fn clear_table(&self, worker: &mut Worker<C, PAGE>) -> Result<(), Error> {
@@ -159,20 +245,22 @@ where
             run.next = 0;
             run.part += 1;
             run.stage = match run.part < run.parts {
-                true => Stage::Pages,
+                true => Stage::New,
                 false => Stage::Rest,
             };
         }
         Ok(())
     }
 
-    /// Looks for a page like this one, and merges it with that.
-    fn compare(&self, worker: &mut Worker<C, PAGE>, index: u64, ages: Ages) -> Result<(), Error> {
+    /// Looks for a page like this one, which is in the second buffer and marked, and merges it with that.
+    fn compare(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        (index, seen): (u64, Seen),
+        ages: Ages,
+    ) -> Result<(), Error> {
         let run = worker.run;
-        let [_, page] = &mut worker.both;
-        let Some(seen) = self.look(&mut worker.space, &mut worker.work, index, page) else {
-            return Ok(());
-        };
+        let [_, page] = &worker.both;
         let last = run.part + 1 == run.parts;
         let features = features(page);
         let mut merged = false;
@@ -191,7 +279,7 @@ where
                 }
             }
             // The older one stays, as long as it is there.
-            if let (None, Some(key)) = (other, room)
+            if let (None, Some(key), Stage::New) = (other, room, run.stage)
                 && index <= u64::from(u32::MAX)
             {
                 // Without memory for the table there are fewer candidates.
@@ -242,9 +330,6 @@ where
         other: u64,
         ages: Ages,
     ) -> Result<bool, Error> {
-        if seen.life.age() < ages.same {
-            return Ok(false);
-        }
         let [reference, page] = &mut worker.both;
         let found = self.look(&mut worker.space, &mut worker.work, other, reference);
         let Some(found) = found else {
@@ -266,13 +351,22 @@ where
                 Some(number) => self.link_to(to, number, &self.tiers.deduplicated)?,
                 None => false,
             }
-        } else if seen.life.age() >= ages.patch && self.codec.patches() {
+        } else if !self.codec.patches() {
+            false
+        } else if worker.run.stage == Stage::Old && found.life.age() >= ages.patch {
+            // The new page is the patch.
+            worker.both.swap(0, 1);
+            let done = self.patch(worker, (other, found), (index, seen))?;
+            worker.both.swap(0, 1);
+            done
+        } else if worker.run.stage == Stage::New && seen.life.age() >= ages.patch {
             self.patch(worker, (index, seen), (other, found))?
         } else {
             false
         };
         self.note(other, |life| life);
         if done {
+            self.note(index, |life| life.with_seen());
             worker.work.changed += 1;
         }
         Ok(done)
@@ -310,7 +404,8 @@ where
             return Ok(false);
         }
         // `share` needs the other buffer.
-        let (Some(room), Some(stored)) = (worker.unit.get_mut(..len), stream.get(..len)) else {
+        let room = worker.space.page.get_mut(..len);
+        let (Some(room), Some(stored)) = (room, stream.get(..len)) else {
             return Ok(false);
         };
         room.copy_from_slice(stored);
@@ -321,7 +416,7 @@ where
             self.release_shared(base);
             return Ok(false);
         };
-        let room = worker.unit.get(..len).unwrap_or(&[]);
+        let room = worker.space.page.get(..len).unwrap_or(&[]);
         let checked = self.keeps_checksums();
         let sum = checksum_if(checked, bind_base(key, base), room);
         let tag = Stored::Patch { checked }.tag();
@@ -423,29 +518,35 @@ where
     /// A number that no shared object has, and its key.
     fn free_number(&self, worker: &mut Worker<C, PAGE>) -> Result<Option<(u32, u64)>, Error> {
         let len = self.layout.shared_len();
-        for _ in 0..NUMBER_LEAVES {
+        for _ in 0..NUMBER_LOOKS {
             let from = u64::from(worker.next_shared) % len.max(1);
-            let (Some(first), Some(last)) = (
-                self.layout.shared(from as u32),
-                self.layout.shared((len - 1) as u32),
-            ) else {
+            let last = len.saturating_sub(1) as u32;
+            let (Some(first), Some(last)) =
+                (self.layout.shared(from as u32), self.layout.shared(last))
+            else {
                 return Ok(None);
             };
-            // The first key that is not seen, as keys come in order.
+            // The first key that is not shown, as keys come in order.
             let mut free = first;
             let next = self.slots.visit_leaf(first, last + 1, |key, _| {
-                if key == free {
-                    free += 1;
+                if key != free {
+                    return Touch::Stop;
                 }
+                free += 1;
                 Touch::Keep
             })?;
             worker.work.leaves += 1;
-            if free < next {
-                let number = (from + (free - first)) as u32;
-                worker.next_shared = number.wrapping_add(1);
+            if free >= next {
+                worker.next_shared = (from + (next - first)) as u32;
+                continue;
+            }
+            let number = (from + (free - first)) as u32;
+            worker.next_shared = number.wrapping_add(1);
+            // One that somebody reads is not shown either. Nobody but the worker makes one, so what is
+            // empty stays empty.
+            if self.slots.state(free)? == SlotState::Empty {
                 return Ok(Some((number, free)));
             }
-            worker.next_shared = (from + (next - first)) as u32;
         }
         Ok(None)
     }
@@ -471,7 +572,7 @@ where
         let _one = self.tiers.enter()?;
         let before = worker.work.changed;
         if first {
-            self.start_run(worker);
+            self.start_run(worker, None);
         }
         let ages = Ages { same: 0, patch: 0 };
         let mut more = worker.run.stage != Stage::Rest;

@@ -5,7 +5,7 @@ use crate::reclaim::Desk;
 use crate::stat::{BackingStat, Counters, Stat, count};
 use crate::thread::Ticker;
 use alloc_xv::Compactor;
-use compcache::{Growth, Policy, StdCache, Tick, Work, Worker, Workspace, WrittenBack};
+use compcache::{Growth, Policy, StdCache, Tick, Work, Workspace, WrittenBack};
 use compcache_backing::{Backing, ReadError, Store, Token};
 use compress::{Codec, Ladder};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -43,6 +43,9 @@ pub struct Config {
     pub thread: bool,
     /// What that thread does before anything else: sets its priority, say.
     pub thread_start: Option<fn()>,
+    /// Keep the buffers of the one who makes pages denser, over a MiB with zstd, while there is nothing to
+    /// do: where memory may not be had when there is, as for a swap device. With a store they are kept.
+    pub keep_worker: bool,
 }
 
 impl Default for Config {
@@ -52,6 +55,7 @@ impl Default for Config {
             growth: Growth::Chunks,
             thread: true,
             thread_start: None,
+            keep_worker: false,
         }
     }
 }
@@ -91,22 +95,19 @@ impl Tiered {
     /// An empty cache for a device of `pages.pages` pages: the ladder's first codec for what is put, its
     /// others for what is cold.
     pub fn new(ladder: Ladder, pages: compcache::Config, config: Config) -> Result<Self, NewError> {
-        let workspace = |worker: bool| {
-            match worker {
-                true => ladder.worker_workspace(PAGE),
-                false => ladder.workspace(PAGE),
-            }
-            .map_err(compcache::BuildError::Workspace)
-        };
-        let (worker, reader) = (workspace(true)?, workspace(false)?);
-        let readers = std::thread::available_parallelism().map_or(1, usize::from) + 2;
-        let workspace_bytes = worker.heap_bytes()
-            + size_of::<Worker<Ladder, PAGE>>()
-            + readers * (reader.heap_bytes() + size_of::<Workspace<Ladder, PAGE>>());
+        let reader = ladder
+            .workspace(PAGE)
+            .map_err(compcache::BuildError::Workspace)?;
+        let readers = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+        let workspace_bytes =
+            readers * (reader.heap_bytes() + size_of::<Workspace<Ladder, PAGE>>());
+        drop(reader);
         let cache = Cache::build_with(ladder.clone(), pages, config.growth)?;
         let cache = Arc::new(cache);
         let inner = Arc::new(Inner {
-            desk: Mutex::new(Desk::new(worker, reader)),
+            desk: Mutex::new(
+                Desk::new(ladder, config.keep_worker).map_err(compcache::BuildError::Workspace)?,
+            ),
             policy: RwLock::new(config.policy),
             backing: RwLock::new(None),
             mem_limit: AtomicU64::new(pages.mem_limit),
@@ -256,7 +257,7 @@ impl Tiered {
 
     /// Gives it a backing store, which must be empty or of no more use: `backing_dev`.
     pub fn set_store(&self, store: Box<dyn Store>) -> Result<(), StoreError> {
-        let _desk = self.inner.desk.lock();
+        let mut desk = self.inner.desk.lock();
         let mut place = self.inner.backing.write();
         if place.is_some() {
             return Err(StoreError::HasStore);
@@ -269,6 +270,7 @@ impl Tiered {
             .cache
             .reserve_segments(segments)
             .map_err(StoreError::Memory)?;
+        desk.equip().map_err(StoreError::Workspace)?;
         *place = Some(Arc::new(backing));
         Ok(())
     }
@@ -330,11 +332,11 @@ impl Tiered {
         }
     }
 
-    /// Bytes of the workspaces: one for each CPU and some, and the worker's. They do not grow with the
-    /// pages stored.
+    /// Bytes of the workspaces: one for each CPU and one more, and the worker's, if it has work now or
+    /// keeps them. They do not grow with the pages stored.
     #[must_use]
     pub fn workspace_bytes(&self) -> usize {
-        self.inner.workspace_bytes
+        self.inner.workspace_bytes + self.inner.desk.lock().heap_bytes()
     }
 }
 
@@ -356,6 +358,8 @@ pub enum StoreError {
     Open(compcache_backing::OpenError),
     /// No memory for its tables.
     Memory(compcache::Error),
+    /// No memory for buffers.
+    Workspace(Error),
 }
 
 impl core::fmt::Display for StoreError {
@@ -363,6 +367,7 @@ impl core::fmt::Display for StoreError {
         match self {
             Self::HasStore => f.write_str("there is a backing store already"),
             Self::Open(error) => error.fmt(f),
+            Self::Workspace(error) => error.fmt(f),
             Self::Memory(error) => write!(f, "no memory for the store's tables: {error}"),
         }
     }
@@ -439,7 +444,9 @@ impl Inner {
             let mut now = [0; PAGE];
             if self.read_record(index, at, &mut now).is_ok() && now == *page {
                 // Without memory it stays where it is.
-                let _ = self.cache.restore(&mut desk.space, index, at, page);
+                let _ = desk
+                    .space()
+                    .map(|space| self.cache.restore(space, index, at, page));
             }
         }
     }
@@ -455,7 +462,7 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             };
             self.read_record(index, at, &mut page)?;
-            match self.cache.restore(&mut desk.space, index, at, &page) {
+            match self.cache.restore(desk.space()?, index, at, &page) {
                 Ok(_) => return Ok(()),
                 Err(compcache::Error::NoSpace(error)) => {
                     if !self.make_room(&mut desk)? {
@@ -496,16 +503,6 @@ impl Inner {
         Err(compcache::Error::NoSpace(failed).into())
     }
 
-    fn tick(&self, now_ms: u64, budget: u64) -> Result<Tick, Error> {
-        let policy = *self.policy.read();
-        let mut desk = self.desk.lock();
-        let tick = self.cache.tick(&mut desk.worker, &policy, now_ms, budget)?;
-        if tick.work != Work::default() {
-            count(&self.counters.ticks);
-        }
-        Ok(tick)
-    }
-
     fn settle(&self) -> Result<Work, Error> {
         let mut policy = *self.policy.read();
         policy.turn_ms = 0;
@@ -515,13 +512,14 @@ impl Inner {
         for _ in 0..6 {
             loop {
                 let now = self.now_ms();
-                let tick = self.cache.tick(&mut desk.worker, &policy, now, 4096)?;
+                let tick = self.cache.tick(desk.worker()?, &policy, now, 4096)?;
                 work = work.and(tick.work);
                 if !tick.more {
                     break;
                 }
             }
         }
+        desk.rest();
         Ok(work)
     }
 }

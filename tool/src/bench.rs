@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
-use compcache_bench::result::BenchResult;
+use compcache_bench::result::{BenchResult, TiersResult};
+use compcache_bench::tiers::{OPERATIONS_OF_A_DAY, TiersPlan};
 use compress::AnyCodec;
 use serde::Serialize;
 
 use crate::cli::{BenchArgs, OptionalPid, ReportArgs};
-use crate::harness::{BenchOptions, run_bench};
+use crate::harness::{BenchOptions, run_bench, run_tiers_bench};
 use crate::output::{self, OutputFile, cannot_write};
 use crate::pages::{PAGE_SIZE, PageSet, files, generate, process};
 use crate::progress::Progress;
@@ -26,14 +27,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
     }
     let progress = Progress::new();
     let pages = load(args, &progress)?;
-    let options = BenchOptions {
-        codecs: each_once(&args.codecs),
-        threads: args.threads,
-        seed: args.seed,
-        quick: args.quick,
-        zram: args.zram,
+    let mut say = |what: &str, done: f64| progress.say(what, done);
+    let result = if args.tiers {
+        run_tiers_bench(&pages, &tiers_plan(args), &mut say)?
+    } else {
+        let options = BenchOptions {
+            codecs: each_once(&args.codecs),
+            threads: args.threads,
+            seed: args.seed,
+            quick: args.quick,
+            zram: args.zram,
+        };
+        run_bench(&pages, &options, &mut say)?
     };
-    let result = run_bench(&pages, &options, &mut |what, done| progress.say(what, done))?;
     drop(progress);
 
     if let Some(dir) = &args.report {
@@ -44,12 +50,40 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
     if tables {
         output::print(&tables::bench(&result))?;
     }
-    let mismatches: u64 = result.cache.iter().map(|run| run.mismatches).sum();
-    match mismatches {
-        0 => Ok(()),
-        wrong => Err(format!(
-            "{wrong} pages came back different: this is a bug in the cache or the machine's memory"
+    let of_cache: u64 = result.cache.iter().map(|run| run.mismatches).sum();
+    let of_tiers = result.tiers.as_ref().map_or(0, TiersResult::mismatches);
+    match of_cache + of_tiers {
+        0 => {}
+        wrong => {
+            return Err(format!(
+                "{wrong} pages came back different: this is a bug in the cache or the machine's memory"
+            ));
+        }
+    }
+    match result
+        .tiers
+        .as_ref()
+        .and_then(|tiers| tiers.writeback.as_ref())
+    {
+        Some(back) if back.unreadable > 0 => Err(format!(
+            "{} gets failed with a backing file: this is a bug, or the file's disk is failing",
+            back.unreadable
         )),
+        Some(back) if back.text_runs_found > 0 => Err(format!(
+            "{} runs of 16 bytes of the pages' text are in the backing file: this is a bug",
+            back.text_runs_found
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn tiers_plan(args: &BenchArgs) -> TiersPlan {
+    let day = args.long.then_some(OPERATIONS_OF_A_DAY);
+    TiersPlan {
+        seed: args.seed,
+        quick: args.quick,
+        long: args.operations.or(day),
+        backing: args.backing.clone(),
     }
 }
 

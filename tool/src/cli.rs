@@ -81,6 +81,8 @@ pub(crate) enum Command {
 /// Compresses the pages, stores them, reads them back verified, and takes the memory and the time of every step; then
 /// runs the same object sizes through eight allocators: filling, random overwriting, discarding, compacting, draining.
 /// Without --pages or --pid the pages come from a process that the command builds itself, the same for the same --seed.
+///
+/// With --tiers the tiered store is compared instead, with LZ4 alone and zstd level 1 alone, by an access pattern.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -88,7 +90,18 @@ Examples:
   compcache bench --quick --json result.json         a small run, for a script
   compcache bench --codec lz4,zstd:1,zstd:3 --threads 2
   compcache bench --pid 4242 --report out            then open out/index.html
-  compcache bench --pages a.pages b.pages --json - | jq '.allocators[0]'")]
+  compcache bench --pages a.pages b.pages --json - | jq '.allocators[0]'
+  compcache bench --tiers --pages app.pages --report out
+  compcache bench --tiers --long --json day.json     memory over 24 hours' worth of operations
+
+The pattern of --tiers. Pages 0 to n are put in order. Runs of 1 to 64 neighbouring pages, chosen at random, are hot until
+20 % (cold80) or 5 % (cold95) of the pages are. For some logical minutes (60, with --quick 30) each hot page is read three
+times a minute; then all background work is done. What follows is measured: of 1000 operations 800 are gets, 150 overwrites, 25
+discards and 25 puts of what was discarded 64 steps before. Of 100 gets, 99 are of hot pages by Zipf's law (exponent 1), one is of
+a random cold page. An overwrite exchanges the contents of two hot pages, so that every page is stored exactly once. 1157
+operations are a logical second, 10^8 are 24 hours; after each second the stores do their background work. All stores do the
+same operations in the same order, taking turns, and every get is compared. Also measured: a second copy of the pages with 5 % of
+the 64-byte blocks changed in a third of them, pages without any copy, and half of the needed memory with a backing file.")]
 pub(crate) struct BenchArgs {
     /// Raw 4096-byte pages, as `capture` writes them; several files are taken one after the other
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "pid")]
@@ -124,6 +137,18 @@ pub(crate) struct BenchArgs {
     /// Write a page with plots into this directory: index.html and SVG files
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
+    /// Compare the tiered store with LZ4 alone and zstd level 1 alone, by the access pattern below
+    #[arg(long, conflicts_with_all = ["codecs", "threads", "zram"])]
+    pub(crate) tiers: bool,
+    /// With --tiers: also a long run, memory over 10^8 operations
+    #[arg(long, requires = "tiers")]
+    pub(crate) long: bool,
+    /// With --tiers: a long run of this many operations
+    #[arg(long, value_name = "N", requires = "tiers", allow_hyphen_values = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub(crate) operations: Option<u64>,
+    /// With --tiers: write back to this file, which must be new or empty, or block device, whose contents are lost [default: a temporary file]
+    #[arg(long, value_name = "PATH", requires = "tiers")]
+    pub(crate) backing: Option<PathBuf>,
 }
 
 /// What would compressing memory save?
@@ -414,6 +439,18 @@ mod tests {
                 "cannot be used with",
             ),
             (vec!["bench", "--max-pages", "5"], "--pid"),
+            (vec!["bench", "--long"], "--tiers"),
+            (vec!["bench", "--operations", "5"], "--tiers"),
+            (vec!["bench", "--tiers", "--operations", "0"], "1..="),
+            (vec!["bench", "--backing", "x"], "--tiers"),
+            (
+                vec!["bench", "--tiers", "--codec", "raw"],
+                "cannot be used with",
+            ),
+            (
+                vec!["bench", "--tiers", "--threads", "2"],
+                "cannot be used with",
+            ),
             (vec!["analyze"], "--pages"),
             (vec!["capture", "--pid", "1"], "--output"),
             (vec!["benhc"], "benhc"),

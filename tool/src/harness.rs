@@ -2,6 +2,7 @@
 
 use compcache_bench::result::BenchResult;
 use compcache_bench::run::Plan;
+use compcache_bench::tiers::{Tiered, TiersPlan, run_tiers};
 use compress::AnyCodec;
 
 use crate::pages::PageSet;
@@ -37,4 +38,27 @@ pub(crate) fn run_bench(
         zram: options.zram,
     };
     compcache_bench::run::run(pages.bytes(), pages.info(), &plan, progress)
+}
+
+/// Puts the tiered store and those it is compared with through the access pattern on `pages`. `progress` is that of
+/// [`run_bench`].
+///
+/// # Errors
+/// Where a store refuses something, in words.
+pub(crate) fn run_tiers_bench(
+    pages: &PageSet,
+    plan: &TiersPlan,
+    progress: &mut dyn FnMut(&str, f64),
+) -> Result<BenchResult, String> {
+    let tiers = run_tiers(pages.bytes(), plan, Some(&Tiered::build), progress)?;
+    Ok(BenchResult {
+        version: 1,
+        pages: pages.info(),
+        cache: Vec::new(),
+        allocators: Vec::new(),
+        scaling: Vec::new(),
+        size_histogram: Vec::new(),
+        zram: None,
+        tiers: Some(tiers),
+    })
 }

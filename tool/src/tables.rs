@@ -1,5 +1,7 @@
 //! Results as text tables.
 
+mod tiers;
+
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, Table};
 use compcache_bench::result::{
@@ -12,14 +14,23 @@ use crate::units::{bytes, grouped, nanoseconds, percent};
 /// Everything `compcache bench` found.
 pub(crate) fn bench(result: &BenchResult) -> String {
     let mut text = pages(&result.pages);
-    text.push_str("\nPage cache: memory\n");
-    text.push_str(&cache_memory(&result.cache));
-    text.push_str("\nPage cache: time of one page\n");
-    text.push_str(&cache_times(&result.cache));
-    text.push_str("\nAllocators: bytes of memory, metadata included, for each byte of payload\n");
-    text.push_str(&footprints(&result.allocators));
-    text.push_str("\nAllocators: time of one operation while overwriting at random\n");
-    text.push_str(&churn_times(&result.allocators));
+    if !result.cache.is_empty() {
+        text.push_str("\nPage cache: memory\n");
+        text.push_str(&cache_memory(&result.cache));
+        text.push_str("\nPage cache: time of one page\n");
+        text.push_str(&cache_times(&result.cache));
+    }
+    if !result.allocators.is_empty() {
+        text.push_str(
+            "\nAllocators: bytes of memory, metadata included, for each byte of payload\n",
+        );
+        text.push_str(&footprints(&result.allocators));
+        text.push_str("\nAllocators: time of one operation while overwriting at random\n");
+        text.push_str(&churn_times(&result.allocators));
+    }
+    if let Some(tiers) = &result.tiers {
+        text.push_str(&tiers::tiers(tiers));
+    }
     if let Some(zram) = &result.zram {
         text.push_str(&format!(
             "\nThe kernel's zram ({}, {}) took {} and a slot table of {} for the same pages.\n",

@@ -4,7 +4,11 @@ use super::{Place, Rng, Windowed, pattern, region};
 use crate::compaction::Step;
 use crate::frames::{Account, Frames};
 use crate::space::{SPARE_MAX, Space};
-use crate::{BLOCKS_TOUCHED_MAX, Counting, Failing, OBJECT_MAX, OVERHEAD, PageSource, Pool, Slots};
+use crate::{
+    BLOCKS_TOUCHED_MAX, BLOCKS_TOUCHED_PACKING_MAX, Counting, Failing, OBJECT_MAX, OVERHEAD,
+    PageSource, Pool, Slots,
+};
+use core::cell::Cell;
 use std::vec::Vec;
 
 /// Random, ascending, descending and alternating histories: no allocation and no free touches
@@ -53,6 +57,118 @@ fn no_call_touches_more_blocks_than_the_constant() {
         worst_of_all >= BLOCKS_TOUCHED_MAX / 2,
         "the bound is far from {worst_of_all}"
     );
+}
+
+/// Overwrites in a small pool with a packing thread that never comes: an allocation then moves a
+/// few objects itself, and touches no more blocks for it than the published constant.
+#[cfg(feature = "std")]
+#[test]
+fn an_allocation_that_packs_touches_no_more_blocks_than_the_constant() {
+    use crate::Compact;
+    let slots: Slots<_, spin::Mutex<()>, 1> = Slots::new(Windowed::<4096>::source(4000));
+    slots.attach(Some(std::thread::current()));
+    let (moved_before_churn, worst) = (fill_for_churn(&slots), Cell::new(0));
+    churn(&slots, 40_000, |key, size| {
+        slots.core().lock(0).space.touched.set(0);
+        slots.store(key, 0, &[&pattern(key, size)]).unwrap();
+        let touched = slots.core().lock(0).space.touched.get();
+        worst.set(worst.get().max(touched));
+    });
+    slots.check().unwrap();
+    assert!(slots.stats().objects_moved > moved_before_churn);
+    let (worst, bound) = (worst.get(), BLOCKS_TOUCHED_MAX + BLOCKS_TOUCHED_PACKING_MAX);
+    assert!(worst <= bound, "{worst} blocks touched");
+    assert!(worst >= bound / 4, "the bound is far from {worst}");
+}
+
+/// A pool of 4,000 objects was overwritten once before its packing thread had woken up: its pages held up to
+/// 7 % more than its blocks. Now the thread need not come at all.
+#[cfg(feature = "std")]
+#[test]
+fn a_small_pool_stays_packed_though_its_thread_is_late() {
+    use crate::Compact;
+    for assisted in [false, true] {
+        let slots: Slots<_, spin::Mutex<()>, 1> = Slots::new(Windowed::<4096>::source(4000));
+        match assisted {
+            true => slots.attach(Some(std::thread::current())),
+            false => slots.set_inline_moves(0),
+        }
+        fill_for_churn(&slots);
+        let worst = Cell::new(0);
+        churn(&slots, 40_000, |key, size| {
+            slots.store(key, 0, &[&pattern(key, size)]).unwrap();
+            let stats = slots.stats();
+            let free = stats.data_pages * 4096 - stats.block_bytes;
+            worst.set(worst.get().max(free * 1000 / stats.block_bytes));
+        });
+        slots.check().unwrap();
+        match assisted {
+            true => assert!(worst.get() <= 30, "{} per mille", worst.get()),
+            false => assert!(worst.get() > 40, "{} per mille", worst.get()),
+        }
+    }
+}
+
+/// Without a packing thread, or when it has gone, allocations move nothing; what was kept while objects were packed goes.
+#[cfg(feature = "std")]
+#[test]
+fn allocations_pack_only_for_a_thread() {
+    use crate::Compact;
+    let slots: Slots<_, spin::Mutex<()>, 1> = Slots::new(Windowed::<4096>::source(4000));
+    slots.attach(Some(std::thread::current()));
+    fill_for_churn(&slots);
+    let store = |key, size| {
+        slots.store(key, 0, &[&pattern(key, size)]).unwrap();
+    };
+    churn(&slots, 8_000, store);
+    assert!(slots.stats().objects_moved > 0);
+    slots.attach(None);
+    assert_eq!(slots.core().lock(0).space.gap, 0);
+    slots.set_inline_moves(0);
+    let before = slots.stats().objects_moved;
+    churn(&slots, 8_000, store);
+    assert_eq!(slots.stats().objects_moved, before);
+    slots.check().unwrap();
+}
+
+#[cfg(feature = "std")]
+const CHURNED: u64 = 3000;
+
+/// Stores objects as compressed pages are long, and returns how many were moved.
+#[cfg(feature = "std")]
+fn fill_for_churn<S: PageSource>(slots: &Slots<S, spin::Mutex<()>, 1>) -> u64 {
+    let mut rng = Rng(5);
+    for key in 0..CHURNED {
+        let size = 200 + rng.below(3700);
+        slots.store(key, 0, &[&pattern(key, size)]).unwrap();
+    }
+    slots.stats().objects_moved
+}
+
+/// Overwrites random objects: a new one in the spare slot, then the old one goes.
+#[cfg(feature = "std")]
+fn churn<S: PageSource>(
+    slots: &Slots<S, spin::Mutex<()>, 1>,
+    steps: u32,
+    mut store: impl FnMut(u64, usize),
+) {
+    let mut rng = Rng(6);
+    let mut keys: Vec<u64> = (0..CHURNED).collect();
+    // Whichever slot an earlier churn has left empty.
+    let mut spare = (0..=CHURNED)
+        .find(|&key| slots.get(key).unwrap().is_none())
+        .unwrap();
+    if let Some(last) = keys.iter_mut().find(|key| **key == spare) {
+        *last = CHURNED;
+    }
+    for _ in 0..steps {
+        let size = 200 + rng.below(3700);
+        store(spare, size);
+        let chosen = rng.below(keys.len());
+        let old = core::mem::replace(&mut keys[chosen], spare);
+        slots.clear(old).unwrap();
+        spare = old;
+    }
 }
 
 #[test]

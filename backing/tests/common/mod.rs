@@ -143,7 +143,7 @@ impl Owner for Shared<'_> {
         book.moves += 1;
         let held = book.held[&key];
         assert_eq!(held.token, old);
-        if book.refuse_moves && book.moves % 3 == 0 {
+        if book.refuse_moves && book.moves.is_multiple_of(3) {
             return false;
         }
         book.insert(key, Held { token: new, ..held });

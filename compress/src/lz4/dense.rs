@@ -26,6 +26,9 @@ const HEADS: usize = 1 << HEADS_LOG2;
 pub(super) const WORDS: usize = HEADS + 4 * LEN_MAX;
 /// Places in a chain that are looked at for one position.
 const TRIES: u32 = 64;
+/// And for all positions of a page together, on average: a page of two different bytes would take ten times the
+/// time of others.
+const TRIES_MEAN: u32 = 12;
 /// A match this long is not looked at for a longer one.
 const ENOUGH: usize = 64;
 /// Where a length begins to take bytes of its own, behind the token.
@@ -68,7 +71,8 @@ impl<'a> Tables<'a> {
 ///
 /// # Time complexity
 ///
-/// Linear in both, with a large constant: up to [`TRIES`] places are looked at for each position.
+/// Linear in both, with a large constant: [`TRIES_MEAN`] places are looked at for each position, and up to
+/// [`ENOUGH`] bytes at each.
 pub(super) fn encode(
     both: &[u8],
     prefix: usize,
@@ -119,6 +123,7 @@ fn link(matched: &[u8], tables: &mut Tables) {
 /// The second pass.
 fn find(matched: &[u8], prefix: usize, last: usize, tables: &mut Tables) {
     let (mut len, mut offset) = (0_usize, 0);
+    let mut left = TRIES;
     for at in prefix.max(1)..=last {
         len = len.saturating_sub(1);
         if len < MATCH_MIN {
@@ -132,34 +137,39 @@ fn find(matched: &[u8], prefix: usize, last: usize, tables: &mut Tables) {
             }
         }
         if len < ENOUGH {
-            (len, offset) = longer(matched, at, (len, offset), tables.chain);
+            let tries = left.min(TRIES);
+            let (longest, unused) = longer(matched, at, (len, offset), tables.chain, tries);
+            (len, offset) = longest;
+            left -= tries - unused;
         }
+        left += TRIES_MEAN;
         // Both are under LEN_MAX: a match begins behind the first position.
         tables.lens[at] = len as u16;
         tables.offsets[at] = offset as u16;
     }
 }
 
-/// The longest match at a position, if it is longer than one of `len` bytes.
+/// The longest match at a position, if it is longer than one of `len` bytes; and how many of `tries` were not
+/// needed.
 #[inline]
 fn longer(
     matched: &[u8],
     at: usize,
     (mut len, mut offset): (usize, usize),
     chain: &[u16; LEN_MAX],
-) -> (usize, usize) {
+    mut tries: u32,
+) -> ((usize, usize), u32) {
     let most = matched.len() - at;
     if len >= most {
-        return (len, offset);
+        return ((len, offset), tries);
     }
     // The four bytes that are looked up, as a distance from the position: the last of them is the first one
     // behind the match.
     let mut skip = (len + 1).saturating_sub(MATCH_MIN);
     let Some(mut wanted) = half_at(matched, at + skip) else {
-        return (len, offset);
+        return ((len, offset), tries);
     };
     let mut link = usize::from(chain[(at + skip) % LEN_MAX]);
-    let mut tries = TRIES;
     while link > skip && tries > 0 {
         tries -= 1;
         // A link is a position and one, and before `at + skip`.
@@ -187,7 +197,7 @@ fn longer(
         }
         link = usize::from(chain[link - 1]);
     }
-    (len, offset)
+    ((len, offset), tries)
 }
 
 /// The third pass.

@@ -155,6 +155,19 @@ pub extern "C" fn compcache_disk_compact_to_target(disk: &Disk) {
     disk.compact_to_target();
 }
 
+/// Marks all pages as idle, until they are used. May sleep.
+#[unsafe(no_mangle)]
+pub extern "C" fn compcache_disk_mark_idle(disk: &Disk) -> u64 {
+    // Every index is the device's.
+    u64::from(disk.mark_idle(None).is_ok())
+}
+
+/// Pages that are still marked. May sleep.
+#[unsafe(no_mangle)]
+pub extern "C" fn compcache_disk_idle_pages(disk: &Disk) -> u64 {
+    disk.idle_pages()
+}
+
 /// Limits the memory taken; 0 for no limit.
 #[unsafe(no_mangle)]
 pub extern "C" fn compcache_disk_set_mem_limit(disk: &Disk, bytes: u64) {

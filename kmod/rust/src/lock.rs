@@ -4,8 +4,8 @@ use crate::shim;
 use core::cell::UnsafeCell;
 use lock_api::{GuardNoSend, RawMutex};
 
-/// A `spinlock_t`, which is four bytes, zero when free; the shim does not compile where it is
-/// anything else (lock debugging).
+/// A `spinlock_t`, which is four bytes, zero when free; in a kernel that checks locks the lock inside
+/// one. The shim does not compile where it is anything else.
 ///
 /// Who waits spins with preemption off, and so does who holds it: arenas are held for a fraction
 /// of a microsecond, or for the move of eight objects by compaction.

@@ -1,6 +1,6 @@
 //! The page around the plots.
 
-use compcache_bench::result::{AllocatorResult, BenchResult, PhaseResult};
+use compcache_bench::result::{AllocatorResult, BenchResult, PhaseResult, TiersResult};
 
 use super::Figure;
 use super::style::OUR_NAME;
@@ -52,8 +52,13 @@ pub(super) fn page(result: &BenchResult, figures: &[Figure]) -> String {
             figure.svg
         ));
     }
-    html.push_str(&cache_table(result));
+    if !result.cache.is_empty() {
+        html.push_str(&cache_table(result));
+    }
     html.push_str(&memory_table(&result.allocators));
+    if let Some(tiers) = &result.tiers {
+        html.push_str(&tiers_tables(tiers));
+    }
     html.push_str("</body>\n</html>\n");
     html
 }
@@ -85,6 +90,18 @@ fn summary(result: &BenchResult) -> String {
             format!("{ours:.3}"),
             format!("memory per payload byte after churn; slab {slab:.3}"),
         ));
+    }
+    if let Some(tiers) = &result.tiers {
+        for (name, setting) in tiers.settings() {
+            if let (Some(ratio), Some(more)) =
+                (setting.effective_ratio, setting.effective_ratio_vs_lz4)
+            {
+                boxes.push((
+                    format!("{ratio:.2}×"),
+                    format!("pages to memory, tiered, {name}: {more:.2} times lz4's"),
+                ));
+            }
+        }
     }
     let boxes: Vec<String> = boxes
         .iter()
@@ -166,6 +183,81 @@ fn memory_table(allocators: &[AllocatorResult]) -> String {
         &header,
         &rows,
     )
+}
+
+fn tiers_tables(tiers: &TiersResult) -> String {
+    let header = [
+        "store",
+        "pages",
+        "memory",
+        "ratio",
+        "mean get",
+        "p50 hot get",
+        "mean put",
+        "CPU",
+        "recompressed",
+        "clusters",
+        "duplicates",
+        "patches",
+        "wrong",
+    ];
+    let mut html = String::new();
+    for (name, setting) in tiers.settings() {
+        let rows: Vec<(bool, Vec<String>)> = setting
+            .stores
+            .iter()
+            .map(|store| {
+                let counters = &store.counters;
+                let cells = vec![
+                    store.name.clone(),
+                    grouped(store.memory.pages_held),
+                    bytes(store.memory.total_bytes()),
+                    format!("{:.3}", store.effective_ratio),
+                    nanoseconds(store.get_ns.mean),
+                    nanoseconds(store.hot_get_ns.p50 as f64),
+                    nanoseconds(store.put_ns.mean),
+                    format!("{:.2} s", store.cpu_s),
+                    grouped(counters.recompressed),
+                    grouped(counters.clusters),
+                    grouped(counters.duplicates),
+                    grouped(counters.patches),
+                    grouped(store.mismatches),
+                ];
+                (store.name == "tiered", cells)
+            })
+            .collect();
+        html.push_str(&table(&format!("Tiers, {name}"), &header, &rows));
+    }
+    if let Some(copies) = &tiers.copies {
+        html.push_str(&format!(
+            "<h2>Tiers, copies</h2>\n<p>A second copy of {} pages, a third of them changed: {}, {:.3} of what lz4 takes for it. \
+             On {} unrelated pages the search for copies takes {:.3} times the time of puts and {:.4} times the memory.</p>\n",
+            grouped(copies.pages),
+            bytes(copies.second_copy_bytes),
+            copies.second_copy_vs_lz4,
+            grouped(copies.unrelated.pages),
+            copies.unrelated.put_on_vs_off,
+            copies.unrelated.memory_on_vs_off,
+        ));
+    }
+    if let Some(back) = &tiers.writeback {
+        html.push_str(&format!(
+            "<h2>Tiers, writeback</h2>\n<p>{} pages in {}, where {} are needed: {} in the file for {} of compressed bytes ({:.4}). \
+             Of {} gets {} failed and {} were wrong; {} of {} runs of text are in the file.</p>\n",
+            grouped(back.pages_held),
+            bytes(back.mem_limit),
+            bytes(back.needed_bytes),
+            bytes(back.file_bytes),
+            bytes(back.compressed_bytes),
+            back.file_per_compressed,
+            grouped(back.gets),
+            grouped(back.unreadable),
+            grouped(back.mismatches),
+            grouped(back.text_runs_found),
+            grouped(back.text_runs),
+        ));
+    }
+    html
 }
 
 fn table(title: &str, header: &[&str], rows: &[(bool, Vec<String>)]) -> String {

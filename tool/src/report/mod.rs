@@ -6,6 +6,7 @@ mod memory;
 mod scaling;
 mod sizes;
 mod style;
+mod tiers;
 
 use std::fs;
 use std::io::Write;
@@ -123,6 +124,30 @@ fn figures(result: &BenchResult) -> Result<Vec<Figure>, String> {
             "Memory and time of alloc_xv against the number of objects",
             scaling::plot(&result.scaling)?,
         );
+    }
+    if let Some(result) = &result.tiers {
+        add(
+            "tiers-ratio",
+            "Bars: bytes of pages for each byte of memory, of each store, with 80 and with 95 % of the pages cold",
+            tiers::ratios(result)?,
+        );
+        let svg = latency::plot(
+            "Time of one page, by store",
+            "gets of hot, cold and all pages, and puts, in the access pattern; further left is better",
+            &tiers::rows(result),
+        )?;
+        add(
+            "tiers-latency",
+            "Percentiles of the time of gets and puts of each store in the access pattern",
+            svg,
+        );
+        if let Some(long) = &result.long {
+            add(
+                "tiers-long",
+                "Lines: memory for each compressed byte over logical hours",
+                tiers::long(long)?,
+            );
+        }
     }
     Ok(figures)
 }
