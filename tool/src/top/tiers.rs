@@ -13,11 +13,34 @@ pub(super) fn lines(device: &Device) -> Vec<String> {
     if !now.are_on() {
         return Vec::new();
     }
-    vec![
-        forms(now),
-        rule(now),
-        activity(now, before, device.now.mem_limit),
-    ]
+    let activity = activity(now, before, device.now.mem_limit);
+    let all = [
+        ("pages", forms(now)),
+        ("policy", rule(now)),
+        ("now", activity),
+    ];
+    let lines = all.into_iter();
+    lines
+        .flat_map(|(name, parts)| wrapped(name, &parts))
+        .collect()
+}
+
+/// Parts behind a name, as many on a line as go into it.
+fn wrapped(name: &str, parts: &[String]) -> Vec<String> {
+    let mut lines = vec![format!("{name:<8}")];
+    for (nth, part) in parts.iter().enumerate() {
+        let comma = if nth + 1 < parts.len() { ", " } else { "" };
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        let len = line + part.chars().count() + comma.trim_end().len();
+        if len > WIDTH && line > 8 {
+            lines.push(" ".repeat(8));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(part);
+            line.push_str(comma);
+        }
+    }
+    lines
 }
 
 /// `12 345 by themselves, 6 789 in 500 clusters, 345 same (67 patches), 1.2 GiB written back`
