@@ -482,6 +482,10 @@ impl Inner {
             other => return Ok(other?),
         };
         count(&self.counters.squeezed);
+        // As fast as a cache without tiers, which takes no memory to find out.
+        if self.policy.read().cold_rung == 0 && self.backing.read().is_none() {
+            return Err(compcache::Error::NoSpace(failed).into());
+        }
         for _ in 0..SQUEEZES_MAX {
             let made = {
                 let mut desk = self.desk.lock();

@@ -32,6 +32,11 @@ const FILE_MAX: u64 = 1 << 20;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
     /// Configuration file of zram-generator; may be repeated, later ones replace what earlier ones say
+    ///
+    /// Keys of a [zramN] section: zram-size, zram-resident-limit, host-memory-limit, swap-priority, fs-type = swap,
+    /// compression-algorithm, writeback-device. Of several algorithms the first is for new pages and the others for cold
+    /// ones, as --recompress: 'lz4 zstd(level=6) (type=idle)'. The writeback-device is --backing. What is not understood
+    /// is passed over, and a note names it. What the command line says goes before what the file says
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     /// With --config: the section, such as zram0; needed where there are several

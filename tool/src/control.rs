@@ -27,7 +27,7 @@ pub(crate) use client::{Client, devices, find};
 pub(crate) use place::Name;
 #[cfg(any(feature = "fuse", feature = "ublk"))]
 pub(crate) use place::{SYSTEM_DIR, make_directory};
-#[cfg(all(test, feature = "top"))]
+#[cfg(feature = "top")]
 pub(crate) use protocol::Tiers;
 pub(crate) use protocol::{Requests, Status};
 pub(crate) use server::Control;

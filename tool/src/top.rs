@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `sample` | two moments of each device, and what lies between them |
 //! | `screen` | drawing them |
+//! | `tiers` | what became of cold pages, in words |
 //! | `terminal` | a terminal that is put back whatever happens |
 
 mod sample;
 mod screen;
 mod terminal;
+mod tiers;
 
 use std::time::{Duration, Instant};
 

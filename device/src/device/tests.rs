@@ -1,7 +1,12 @@
 //! The device beside a plain vector, and what it costs when it is empty.
 
 use super::*;
+use crate::error::Errno;
+use compcache_tiers::WriteBack;
+use compcache_tiers::backing::{MemoryStore, Store};
+use core::sync::atomic::AtomicBool;
 use proptest::prelude::*;
+use std::io;
 
 const PAGES: u64 = 24;
 const SIZE: u64 = PAGES * PAGE_SIZE;
@@ -24,6 +29,10 @@ enum Op {
     Zero(u64, u64),
     Extent(u64, u64),
     Limit(u64),
+    /// Everything gets cold, and what can be done to it is done.
+    Settle,
+    /// What can be written back is.
+    WriteBack,
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
@@ -36,6 +45,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => range().prop_map(|(at, len)| Op::Zero(at * 512, len * 512)),
         1 => range().prop_map(|(at, len)| Op::Extent(at * 512, len * 512)),
         1 => (0..30u64).prop_map(|pages| Op::Limit(pages * PAGE_SIZE)),
+        1 => Just(Op::Settle),
+        1 => Just(Op::WriteBack),
     ]
 }
 
@@ -149,6 +160,14 @@ impl Model {
                 }
             }
             Op::Limit(bytes) => self.device.set_mem_limit(bytes),
+            Op::Settle => drop(self.device.tiered().settle().unwrap()),
+            Op::WriteBack => {
+                let all = WriteBack::Pages(0..PAGES);
+                match self.device.tiered().write_back(&all, || true) {
+                    Ok(_) | Err(compcache_tiers::Error::NoStore) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
         }
     }
 }
@@ -171,6 +190,126 @@ proptest! {
         model.device.discard(0, SIZE).unwrap();
         prop_assert_eq!(model.device.stat().mm.mem_used_total, 0);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The same where pages get denser, are merged, and go to a store and come back.
+    #[test]
+    fn a_device_with_tiers_is_a_vector_of_bytes(ops in proptest::collection::vec(any_op(), 1..120), stored: bool) {
+        let name = if cfg!(feature = "zstd") { "lz4 lz4hc zstd:1" } else { "lz4 lz4hc" };
+        let codec = name.parse().unwrap();
+        let device = Device::new(Config { codec, policy: Policy::ALL, ..Config::new(SIZE) }).unwrap();
+        if stored {
+            device.set_store(Box::new(MemoryStore::new(8 << 20))).unwrap();
+        }
+        let mut model = Model { device, bytes: vec![0; SIZE as usize] };
+        for (nth, op) in ops.iter().enumerate() {
+            model.step(op, nth as u64);
+        }
+        let mut all = vec![0xa5; SIZE as usize];
+        model.device.read(0, &mut all).unwrap();
+        prop_assert!(all == model.bytes);
+        model.device.discard(0, SIZE).unwrap();
+        let stat = model.device.stat();
+        prop_assert_eq!((stat.mm.orig_data_size, stat.tiers.backed_bytes), (0, 0));
+    }
+}
+
+/// Memory that reads nothing back while it is told so.
+struct Deaf {
+    memory: MemoryStore,
+    is_deaf: Arc<AtomicBool>,
+}
+
+impl Store for Deaf {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match self.is_deaf.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("deaf")),
+            false => self.memory.read_at(offset, out),
+        }
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.memory.write_at(offset, bytes)
+    }
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.memory.discard(offset, len)
+    }
+    fn len(&self) -> u64 {
+        self.memory.len()
+    }
+}
+
+#[test]
+fn a_store_that_fails_is_an_io_error_for_its_pages_alone() {
+    let device = Device::new(Config::new(SIZE)).unwrap();
+    let is_deaf = Arc::new(AtomicBool::new(false));
+    device
+        .set_store(Box::new(Deaf {
+            memory: MemoryStore::new(8 << 20),
+            is_deaf: Arc::clone(&is_deaf),
+        }))
+        .unwrap();
+    let (there, here) = (noise(1, 4096), noise(2, 4096));
+    device.write(0, &there).unwrap();
+    device.write(4096, &here).unwrap();
+    let written = device
+        .tiered()
+        .write_back(&WriteBack::Pages(0..1), || true)
+        .unwrap();
+    assert_eq!((written, device.stat().tiers.backed_pages), (1, 1));
+    is_deaf.store(true, Ordering::Relaxed);
+    let mut page = [0; 4096];
+    let error = device.read(0, &mut page).unwrap_err();
+    assert_eq!(error, Error::Backing { offset: 0 });
+    assert_eq!(error.errno(), Errno::Io);
+    assert_eq!(page, [0; 4096], "no other bytes");
+    // A part of it cannot be written either; all of it can, and others are where they were.
+    assert_eq!(device.write(0, &[1; 512]), Err(error));
+    device.read(4096, &mut page).unwrap();
+    assert!(page[..] == here);
+    assert!(device.stat().backing.errors > 0);
+    is_deaf.store(false, Ordering::Relaxed);
+    device.read(0, &mut page).unwrap();
+    assert!(page[..] == there);
+    device.write(0, &here).unwrap();
+    device.read(0, &mut page).unwrap();
+    assert!(page[..] == here);
+}
+
+#[test]
+fn a_limit_of_writing_back_is_kept_while_it_is_off() {
+    let device = Device::new(Config::new(SIZE)).unwrap();
+    assert_eq!(device.writeback_limit(), (0, false));
+    device.set_writeback_limit(Some(7), false);
+    assert_eq!(device.writeback_limit(), (7, false));
+    device.set_writeback_limit(None, true);
+    assert_eq!(device.writeback_limit(), (7, true));
+    device.set_writeback_limit(None, false);
+    assert_eq!(device.writeback_limit(), (7, false));
+}
+
+#[test]
+fn a_device_has_one_store_and_a_thread_once_there_is_something_to_do() {
+    let device = Device::new(Config::new(SIZE)).unwrap();
+    assert!(!device.tiered().has_thread());
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        device.set_backing(std::path::Path::new("/dev/null"), 8 << 20),
+        Err(crate::BackingError::Open(_))
+    ));
+    assert_eq!(device.backing_path(), None);
+    device.set_backing(dir.path(), 8 << 20).unwrap();
+    assert!(device.tiered().has_thread());
+    assert_eq!(device.backing_path(), Some(dir.path()));
+    assert!(matches!(
+        device.set_backing(dir.path(), 8 << 20),
+        Err(crate::BackingError::HasStore)
+    ));
+    let device = Device::new(Config::new(SIZE)).unwrap();
+    device.set_policy(Policy::ALL).unwrap();
+    assert!(device.tiered().has_thread());
 }
 
 #[test]

@@ -241,6 +241,7 @@ impl Tiers {
     }
 
     /// Whether anything is ever done to cold pages.
+    #[cfg(feature = "top")]
     pub(crate) fn are_on(&self) -> bool {
         !self.recompress.is_empty() || self.backing_dev.is_some() || self.same_on
     }

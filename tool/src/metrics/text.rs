@@ -28,7 +28,7 @@ const BUCKETS_NS: [u64; 16] = [
 /// A value of a device, by name: what `docs/metrics.md` lists.
 type Value = (&'static str, &'static str, fn(&Status) -> u64);
 
-const GAUGES: [Value; 10] = [
+const GAUGES: [Value; 21] = [
     ("disksize_bytes", "Size of the device.", |s| s.disksize),
     (
         "orig_data_size_bytes",
@@ -65,9 +65,58 @@ const GAUGES: [Value; 10] = [
         |s| s.huge_pages,
     ),
     ("clients", "Clients that use the device.", |s| s.clients),
+    (
+        "own_pages",
+        "Pages that are stored by themselves, by any codec.",
+        |s| s.tiers.own_pages,
+    ),
+    (
+        "cluster_pages",
+        "Pages that are compressed together with neighbours.",
+        |s| s.tiers.cluster_pages,
+    ),
+    (
+        "shared_pages",
+        "Pages that are the same as another, or nearly.",
+        |s| s.tiers.shared_pages,
+    ),
+    (
+        "backed_pages",
+        "Pages that are in the backing store by themselves.",
+        |s| s.tiers.backed_pages,
+    ),
+    ("clusters", "Clusters in memory.", |s| s.tiers.clusters),
+    ("backed_clusters", "Clusters in the backing store.", |s| {
+        s.tiers.backed_clusters
+    }),
+    (
+        "shared_objects",
+        "Objects that shared pages are in, patches among them.",
+        |s| s.tiers.shared,
+    ),
+    (
+        "patches",
+        "Objects that are a difference from another.",
+        |s| s.tiers.patches,
+    ),
+    (
+        "backed_bytes",
+        "Compressed size of what is in the backing store.",
+        |s| s.tiers.backed_bytes,
+    ),
+    (
+        "backing_used_bytes",
+        "Room taken in the backing store.",
+        |s| s.tiers.backing_used_bytes,
+    ),
+    (
+        "policy_turn_milliseconds",
+        "After so long without use a page is one older.",
+        |s| s.tiers.turn_ms,
+    ),
 ];
 
-const COUNTERS: [Value; 8] = [
+const COUNTERS: [Value; 20] = [
     (
         "pages_compacted_total",
         "Pages given back by compaction.",
@@ -103,6 +152,66 @@ const COUNTERS: [Value; 8] = [
         "pages_written_total",
         "Writes of a page or a part of it.",
         |s| s.pages_written,
+    ),
+    (
+        "recompressed_pages_total",
+        "Pages stored again by a denser codec.",
+        |s| s.tiers.recompressed,
+    ),
+    (
+        "clustered_pages_total",
+        "Pages compressed together with neighbours.",
+        |s| s.tiers.clustered,
+    ),
+    (
+        "deduplicated_pages_total",
+        "Pages found to be the same as another.",
+        |s| s.tiers.deduplicated,
+    ),
+    (
+        "patched_pages_total",
+        "Pages stored as a difference.",
+        |s| s.tiers.patched,
+    ),
+    (
+        "promoted_pages_total",
+        "Pages that came back to the first codec because they were used.",
+        |s| s.tiers.promoted,
+    ),
+    (
+        "written_back_total",
+        "Records written back: a page, or a cluster.",
+        |s| s.tiers.written_back,
+    ),
+    (
+        "read_back_total",
+        "Records read from the backing store.",
+        |s| s.tiers.read_back,
+    ),
+    (
+        "backing_written_bytes_total",
+        "Bytes written to the backing store.",
+        |s| s.tiers.backing_written_bytes,
+    ),
+    (
+        "backing_read_bytes_total",
+        "Bytes of the records read from the backing store.",
+        |s| s.tiers.backing_read_bytes,
+    ),
+    (
+        "backing_errors_total",
+        "Reads and writes that the backing store failed.",
+        |s| s.tiers.backing_errors,
+    ),
+    (
+        "squeezed_writes_total",
+        "Writes that found no memory at first.",
+        |s| s.tiers.squeezed,
+    ),
+    (
+        "write_back_failures_total",
+        "Times that pages stayed in memory because the backing store failed.",
+        |s| s.tiers.write_errors,
     ),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::control::{Client, Requests, Status, devices, find};
+use crate::control::{Client, Requests, Status, Tiers, devices, find};
 use crate::output;
 
 /// Devices that are watched.
@@ -110,6 +110,11 @@ impl Device {
     /// Time between the two.
     pub(crate) fn time(&self) -> Duration {
         Duration::from_nanos(self.now.uptime_ns.saturating_sub(self.before.uptime_ns))
+    }
+
+    /// What had become of cold pages at the first.
+    pub(crate) fn tiers_before(&self) -> &Tiers {
+        &self.before.tiers
     }
 
     /// Requests between the two, a kind after the other.

@@ -4,10 +4,11 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize};
 use ratatui::symbols;
-use ratatui::text::Line;
+use ratatui::text::{Line, Text};
 use ratatui::widgets::{Bar, BarChart, BarGroup, LineGauge, Paragraph, Row, Table};
 
 use super::sample::{Device, Samples};
+use super::tiers;
 use crate::control::Requests;
 use crate::units;
 
@@ -31,11 +32,14 @@ impl<'a> Screen<'a> {
     pub(crate) fn draw(&self, frame: &mut Frame<'_>) {
         let devices = self.samples.devices();
         let shown = devices.len().min(DEVICES_MAX) as u16;
-        let [title, table, name, gauges, requests, head, sizes] = Layout::vertical([
+        let cold = devices.get(self.chosen).map(tiers::lines);
+        let cold = cold.unwrap_or_default();
+        let [title, table, name, gauges, tiers, requests, head, sizes] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(shown + 1),
             Constraint::Length(2),
             Constraint::Length(2),
+            Constraint::Length(cold.len() as u16),
             Constraint::Length(7),
             Constraint::Length(1),
             Constraint::Min(3),
@@ -48,6 +52,7 @@ impl<'a> Screen<'a> {
         };
         frame.render_widget(heading(device), name);
         draw_gauges(frame, device, gauges);
+        frame.render_widget(Text::from_iter(cold), tiers);
         frame.render_widget(latencies(device), requests);
         let head_line = Line::from("pages by compressed size, up to bytes").bold();
         frame.render_widget(head_line, head);

@@ -1,7 +1,7 @@
 //! Screens, taken from the library's own backend for tests.
 
 use super::*;
-use crate::control::{Requests, Status};
+use crate::control::{Requests, Status, Tiers};
 
 fn requests(kind: &str, count: u64, buckets: &[(u64, u64)]) -> Requests {
     Requests {
@@ -46,6 +46,65 @@ fn busy() -> (Status, Status) {
         ..before.clone()
     };
     (before, now)
+}
+
+/// A device with a backing store that was short of memory.
+fn tiered() -> (Status, Status) {
+    let (mut before, mut now) = busy();
+    before.tiers = Tiers {
+        recompress: vec!["lz4hc".to_owned(), "zstd:6".to_owned()],
+        backing_dev: Some("/dev/sdb".to_owned()),
+        turn_ms: 30_000,
+        cold_age: 2,
+        cold_rung: 2,
+        cool_rung: 1,
+        clusters_on: true,
+        same_on: true,
+        patches_on: true,
+        ..Tiers::default()
+    };
+    now.tiers = Tiers {
+        pages: 262_144,
+        own_pages: 84_321,
+        cluster_pages: 123_456,
+        clusters: 7_000,
+        backed_clusters: 900,
+        shared_pages: 4_321,
+        patches: 321,
+        backed_bytes: 1_300_000_000,
+        squeezed: 12,
+        recompressed: 345,
+        written_back: 67,
+        ..before.tiers.clone()
+    };
+    (before, now)
+}
+
+#[test]
+fn what_is_done_to_cold_pages_is_said() {
+    let screen = |pair| text(&Samples::of(vec![pair]), ONCE).unwrap();
+    let (before, now) = tiered();
+    let found = screen((before.clone(), now.clone()));
+    assert!(found.lines().all(|line| line.chars().count() <= 80));
+    assert_screen("tiers", &found);
+    let part = |now: Status, part: &str| {
+        let found = screen((before.clone(), now));
+        assert!(found.contains(part), "{part}\n{found}");
+    };
+    part(before.clone(), "nothing: no page is cold");
+    let mut full = before.clone();
+    (full.mem_limit, full.tiers.mem_used_total) = (100, 99);
+    part(
+        full.clone(),
+        "memory is nearly full, and all is done that helps",
+    );
+    full.tiers.backing_dev = None;
+    part(full.clone(), "and there is no store");
+    full.tiers.write_errors = 1;
+    part(full.clone(), "the backing store fails");
+    full.tiers.writeback_limit = Some(0);
+    full.tiers.write_errors = 0;
+    part(full, "writeback_limit is used up");
 }
 
 fn idle(name: &str) -> (Status, Status) {
