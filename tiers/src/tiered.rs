@@ -95,6 +95,7 @@ impl Tiered {
     /// An empty cache for a device of `pages.pages` pages: the ladder's first codec for what is put, its
     /// others for what is cold.
     pub fn new(ladder: Ladder, pages: compcache::Config, config: Config) -> Result<Self, NewError> {
+        let ladder = ladder.with_unit_len(pages.unit);
         let reader = ladder
             .workspace(PAGE)
             .map_err(compcache::BuildError::Workspace)?;
