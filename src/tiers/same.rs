@@ -45,6 +45,8 @@ const PRINT_BITS: u32 = 29;
 const NUMBER_LOOKS: u32 = 16;
 /// When more than this share of all pages are merged, shared objects lie as their pages do.
 const DENSE_SHARE: u64 = 16;
+/// That is not said of fewer.
+const DENSE_MIN: u64 = 32;
 /// Numbers in a row that are all pages' or all patches': pages that are found one after the other are
 /// neighbours, and may form a cluster, which patches do not.
 const STRIPE: u64 = 512;
@@ -55,8 +57,8 @@ pub(crate) struct Run {
     pub(crate) stage: Stage,
     /// Pages that were compared before count as new.
     all: bool,
-    /// Pages in all, and those of them that were merged in this run.
-    pages: u64,
+    /// Pages that were compared in this run, in every part again, and those that were merged.
+    looked: u64,
     merged: u64,
     /// The part of the features that is looked at, and how many there are.
     part: u64,
@@ -84,7 +86,7 @@ impl Run {
         Self {
             stage: Stage::Rest,
             all: false,
-            pages: 0,
+            looked: 0,
             merged: 0,
             part: 0,
             parts: 0,
@@ -123,7 +125,7 @@ where
         worker.run = Run {
             stage: Stage::New,
             all: new.is_none(),
-            pages: all,
+            looked: 0,
             merged: 0,
             part: 0,
             parts: (pages * FEATURES as u64 * PLACES_EACH)
@@ -273,6 +275,7 @@ where
         (index, seen): (u64, Seen),
         ages: Ages,
     ) -> Result<(), Error> {
+        worker.run.looked += 1;
         let run = worker.run;
         let [_, page] = &worker.both;
         let last = run.part + 1 == run.parts;
@@ -357,9 +360,15 @@ where
                 return Ok(false);
             }
             // What is shared already stays what is shared.
-            let (from, to) = match (seen.form, found.form) {
-                (Form::Shared(_), Form::Own(_) | Form::Member) => ((index, seen), other),
-                _ => ((other, found), index),
+            let index_first = match (seen.form, found.form) {
+                (Form::Shared(_), Form::Own(_) | Form::Member) => true,
+                (Form::Own(_) | Form::Member, Form::Shared(_)) => false,
+                // And what was there before keeps its neighbours.
+                _ => worker.run.stage == Stage::Old,
+            };
+            let (from, to) = match index_first {
+                true => ((index, seen), other),
+                false => ((other, found), index),
             };
             match self.share(worker, from)? {
                 Some(number) => self.link_to(to, number, &self.tiers.deduplicated)?,
@@ -544,7 +553,8 @@ where
         // may form a cluster. Where few are, such slots would be far between, and each take a leaf.
         let run = &worker.run;
         let found = u128::from(run.merged) * u128::from(run.parts) * u128::from(DENSE_SHARE);
-        if found > u128::from(run.part + 1) * u128::from(run.pages)
+        if run.merged > DENSE_MIN
+            && found > u128::from(run.looked)
             && let Ok(number) = u32::try_from(index)
             && let Some(key) = self.layout.shared(number)
             && self.slots.state(key)? == SlotState::Empty
@@ -553,11 +563,14 @@ where
             return Ok(Some((number, key)));
         }
         let len = self.layout.shared_len();
+        // A small device has room for one kind of stripes only.
+        let is_patch = is_patch && len > STRIPE;
         let parity = u64::from(is_patch);
+        let kinds = if len > STRIPE { 2 } else { 1 };
         let cursor = &mut worker.next_shared[usize::from(is_patch)];
         for _ in 0..NUMBER_LOOKS {
             let mut from = u64::from(*cursor);
-            if from / STRIPE % 2 != parity {
+            if from / STRIPE % kinds != parity {
                 from = (from / STRIPE + 1) * STRIPE;
             }
             if from >= len {
