@@ -165,7 +165,7 @@ impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
         let units = record.len().div_ceil(16) as u64;
         let token = self.next_token % 50 << 28 | (self.next_token / 50) << 14 | (units - 1);
         self.next_token += 1;
-        if self.cache.commit_record(key, token).unwrap() {
+        if self.cache.commit_record(key, token, &record).unwrap() {
             assert!(self.store.insert(token, (key, record)).is_none());
         }
     }

@@ -86,6 +86,8 @@ pub enum Touch {
     Tag(u16),
     /// A value becomes this one. Over [`VALUE_MAX`], or on an object: nothing.
     Value(u64),
+    /// Nothing, and the visit ends here: it is gone on with at the next key.
+    Stop,
 }
 
 impl SlotState {
@@ -382,8 +384,10 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
     }
 
     /// Shows the slots in use of one leaf of the entry table, from `key` on and up to `end`, to
-    /// `see`, which may change tags and values in passing. Returns the key to go on with: where the next
-    /// leaf begins, or `end`. Slots that somebody holds are left out.
+    /// `see`, which may change tags and values in passing, and may stop. Returns the key to go on with:
+    /// where the next leaf begins, or `end`, or behind the slot where it stopped.
+    ///
+    /// Slots that somebody holds are left out: a slot that is not shown need not be empty.
     ///
     /// The arena is locked meanwhile: `see` must be quick and must not touch the pool.
     ///
@@ -415,6 +419,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
                         Word::object(Object { tag, ..object })
                     }
                     (Touch::Value(value), Meaning::Value(_)) => Word::value(value).unwrap_or(word),
+                    (Touch::Stop, _) => return Ok(key + within + 1),
                     _ => continue,
                 };
                 entry::set_unlocked(cell, new);

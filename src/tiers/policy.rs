@@ -10,7 +10,7 @@
 use super::counters::Work;
 use super::recompress::Outcome;
 use super::same::{Ages, Stage};
-use super::worker::{ClusterInfo, Form, Seen, Worker, with_life};
+use super::worker::{ClusterInfo, Form, Notes, Seen, Worker, with_life};
 use crate::cache::Cache;
 use crate::content::Life;
 use crate::error::Error;
@@ -124,6 +124,10 @@ impl Progress {
             squeeze: [0; 4],
         }
     }
+
+    fn is_under_way(&self) -> bool {
+        self.hand.is_some() || self.sweep.is_some() || self.rotten.is_some()
+    }
 }
 
 /// What a tick did.
@@ -168,6 +172,12 @@ where
         })
     }
 
+    /// Whether a tick would have something to do, for who keeps a worker only while there is work.
+    pub fn is_due(&self, notes: &mut Notes, policy: &Policy, now_ms: u64) -> bool {
+        self.begin_turn(&mut notes.progress, policy, now_ms);
+        notes.run.stage != Stage::Rest || notes.progress.is_under_way()
+    }
+
     fn steps(
         &self,
         worker: &mut Worker<C, PAGE>,
@@ -175,7 +185,7 @@ where
         now_ms: u64,
         budget: u64,
     ) -> Result<bool, Error> {
-        self.begin_turn(worker, policy, now_ms);
+        self.begin_turn(&mut worker.progress, policy, now_ms);
         while worker.work.units() < budget {
             let went_on = self.turn(worker, policy)?
                 || worker.run.stage != Stage::Rest && self.run_step(worker, policy.ages())?
@@ -190,8 +200,7 @@ where
 
     /// Begins a turn of the clock if it is time, and something happened since the last that found
     /// everything as old as can be.
-    fn begin_turn(&self, worker: &mut Worker<C, PAGE>, policy: &Policy, now_ms: u64) {
-        let progress = &mut worker.progress;
+    fn begin_turn(&self, progress: &mut Progress, policy: &Policy, now_ms: u64) {
         if progress.hand.is_some() {
             return;
         }

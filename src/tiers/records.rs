@@ -74,10 +74,13 @@ where
         Ok(Some((key, room)))
     }
 
-    /// The record that was taken for `key` is stored under `token`: its memory is given back, unless it
-    /// was changed meanwhile; then, or if there is no memory to note it, false, and the token means
-    /// nothing.
-    pub fn commit_record(&self, key: u64, token: u64) -> Result<bool, Error> {
+    /// The `record` that was taken for `key` is stored under `token`: its memory is given back, unless it
+    /// was changed meanwhile; then, or if there is no memory to note it, or no room in the tables for
+    /// the token's segment, false, and the token means nothing.
+    ///
+    /// What the slot holds is compared with the record, so it does not matter what else was done between
+    /// taking and this.
+    pub fn commit_record(&self, key: u64, token: u64, record: &[u8]) -> Result<bool, Error> {
         let _one = self.tiers.enter()?;
         let Some((mut slot, seen)) = self.marked(key)? else {
             return Ok(false);
@@ -85,7 +88,8 @@ where
         let Form::Own(_) = seen.form else {
             return Ok(false);
         };
-        if !self.claim_token(token) {
+        // The mark may be that of somebody who has read it since.
+        if !is_record_of(&slot, record) || !self.claim_token(token) {
             set_life(&mut slot, seen.life.with_mark(false));
             return Ok(false);
         }
@@ -307,6 +311,25 @@ where
         }
         Ok(())
     }
+}
+
+/// Whether a record has the bytes of a slot's object.
+fn is_record_of<S: PageSource, L: RawMutex, const ARENAS: usize>(
+    slot: &Slot<'_, S, L, ARENAS>,
+    record: &[u8],
+) -> bool {
+    let SlotState::Object { tag, .. } = slot.state() else {
+        return false;
+    };
+    let Some((head, mut bytes)) = record.split_first_chunk::<TAG_LEN>() else {
+        return false;
+    };
+    let same = slot.fragments().iter().all(|fragment| {
+        let (start, rest) = bytes.split_at(fragment.len().min(bytes.len()));
+        bytes = rest;
+        start == *fragment
+    });
+    same && bytes.is_empty() && *head == Life::NEW.on(tag).to_le_bytes()
 }
 
 /// What is known of a page that may be written back.

@@ -38,8 +38,8 @@ const PLACES_EACH: u64 = 2;
 const MEMBER_SHARE: usize = 4;
 /// Bits of a feature that a place of the table keeps: a slot's value less a page's index.
 const PRINT_BITS: u32 = 29;
-/// Leaves of slots that are looked through for a free shared number in one go.
-const NUMBER_LEAVES: u32 = 32;
+/// How often a leaf of slots is looked at for a free shared number in one go.
+const NUMBER_LOOKS: u32 = 16;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
@@ -423,29 +423,35 @@ where
     /// A number that no shared object has, and its key.
     fn free_number(&self, worker: &mut Worker<C, PAGE>) -> Result<Option<(u32, u64)>, Error> {
         let len = self.layout.shared_len();
-        for _ in 0..NUMBER_LEAVES {
+        for _ in 0..NUMBER_LOOKS {
             let from = u64::from(worker.next_shared) % len.max(1);
-            let (Some(first), Some(last)) = (
-                self.layout.shared(from as u32),
-                self.layout.shared((len - 1) as u32),
-            ) else {
+            let last = len.saturating_sub(1) as u32;
+            let (Some(first), Some(last)) =
+                (self.layout.shared(from as u32), self.layout.shared(last))
+            else {
                 return Ok(None);
             };
-            // The first key that is not seen, as keys come in order.
+            // The first key that is not shown, as keys come in order.
             let mut free = first;
             let next = self.slots.visit_leaf(first, last + 1, |key, _| {
-                if key == free {
-                    free += 1;
+                if key != free {
+                    return Touch::Stop;
                 }
+                free += 1;
                 Touch::Keep
             })?;
             worker.work.leaves += 1;
-            if free < next {
-                let number = (from + (free - first)) as u32;
-                worker.next_shared = number.wrapping_add(1);
+            if free >= next {
+                worker.next_shared = (from + (next - first)) as u32;
+                continue;
+            }
+            let number = (from + (free - first)) as u32;
+            worker.next_shared = number.wrapping_add(1);
+            // One that somebody reads is not shown either. Nobody but the worker makes one, so what is
+            // empty stays empty.
+            if self.slots.state(free)? == SlotState::Empty {
                 return Ok(Some((number, free)));
             }
-            worker.next_shared = (from + (next - first)) as u32;
         }
         Ok(None)
     }

@@ -59,9 +59,52 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
         }
     }
 
+    /// A worker that goes on where another was, whose buffers are gone.
+    pub const fn with_notes(codec: C::Workspace, notes: Notes) -> Self {
+        let mut worker = Self::new(codec);
+        worker.progress = notes.progress;
+        worker.run = notes.run;
+        worker.next_shared = notes.next_shared;
+        worker
+    }
+
+    /// What another worker needs to go on where this one is.
+    pub const fn notes(&self) -> Notes {
+        Notes {
+            progress: self.progress,
+            run: self.run,
+            next_shared: self.next_shared,
+        }
+    }
+
     /// What was done since the last call.
     pub fn take_work(&mut self) -> Work {
         core::mem::take(&mut self.work)
+    }
+}
+
+/// How far a worker is: all of it but the buffers, which may go while there is nothing to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Notes {
+    pub(crate) progress: Progress,
+    pub(crate) run: Run,
+    pub(crate) next_shared: u32,
+}
+
+impl Notes {
+    /// Of a worker that has done nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            progress: Progress::new(),
+            run: Run::new(),
+            next_shared: 0,
+        }
+    }
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
