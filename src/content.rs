@@ -142,6 +142,11 @@ impl Life {
         Self(self.0 | Self::REFAULT)
     }
 
+    /// A link's payload: the life, and a number below it.
+    fn beside(self, number: u32) -> u64 {
+        u64::from(self.0) << LINK_LIFE_SHIFT | u64::from(number)
+    }
+
     /// The page was compared with others.
     pub(crate) fn is_seen(self) -> bool {
         self.0 & Self::SEEN != 0
@@ -163,8 +168,8 @@ const LINK_LIFE_SHIFT: u32 = 32;
 /// Where the bytes of a slot's page are, if not in an object of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// In the cluster of the pages around it.
-    Cluster(Life),
+    /// In the cluster of the pages around it. Of a shared page: with its references.
+    Cluster(Life, u32),
     /// In the shared object of this number.
     Shared(u32, Life),
     /// Written back: the token of 56 bits that the store gave; `true` if the worker reads it.
@@ -182,7 +187,7 @@ impl Link {
         let payload = field & PAYLOAD;
         let life = Life((payload >> LINK_LIFE_SHIFT) as u8 & Life::ALL);
         match field >> WHAT_SHIFT {
-            WHAT_CLUSTER => Some(Self::Cluster(life)),
+            WHAT_CLUSTER => Some(Self::Cluster(life, payload as u32)),
             WHAT_SHARED => Some(Self::Shared(payload as u32, life)),
             WHAT_BACKED => Some(Self::Backed(payload, false)),
             WHAT_BACKED_MARKED => Some(Self::Backed(payload, true)),
@@ -193,11 +198,8 @@ impl Link {
     /// The value that stands for it.
     pub(crate) fn value(self) -> u64 {
         let (what, payload) = match self {
-            Self::Cluster(life) => (WHAT_CLUSTER, u64::from(life.0) << LINK_LIFE_SHIFT),
-            Self::Shared(number, life) => (
-                WHAT_SHARED,
-                u64::from(life.0) << LINK_LIFE_SHIFT | u64::from(number),
-            ),
+            Self::Cluster(life, count) => (WHAT_CLUSTER, life.beside(count)),
+            Self::Shared(number, life) => (WHAT_SHARED, life.beside(number)),
             Self::Backed(token, false) => (WHAT_BACKED, token & PAYLOAD),
             Self::Backed(token, true) => (WHAT_BACKED_MARKED, token & PAYLOAD),
         };
@@ -207,7 +209,7 @@ impl Link {
     /// The past of the page.
     pub(crate) fn life(self) -> Life {
         match self {
-            Self::Cluster(life) | Self::Shared(_, life) => life,
+            Self::Cluster(life, _) | Self::Shared(_, life) => life,
             Self::Backed(_, mark) => Life::default().with_age(Life::AGE_MAX).with_mark(mark),
         }
     }
@@ -215,7 +217,7 @@ impl Link {
     /// The same link with another past.
     pub(crate) fn with_life(self, life: Life) -> Self {
         match self {
-            Self::Cluster(_) => Self::Cluster(life),
+            Self::Cluster(_, count) => Self::Cluster(life, count),
             Self::Shared(number, _) => Self::Shared(number, life),
             Self::Backed(token, _) => Self::Backed(token, life.is_marked()),
         }
@@ -322,7 +324,8 @@ mod tests {
     fn links_come_back_and_are_no_words() {
         let life = Life(0x55);
         let links = [
-            Link::Cluster(life),
+            Link::Cluster(life, 0),
+            Link::Cluster(life, u32::MAX),
             Link::Shared(0, Life::default()),
             Link::Shared(u32::MAX, life),
             Link::Backed(0, false),

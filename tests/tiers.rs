@@ -28,6 +28,8 @@ struct Model<S: PageSource, const PAGE: usize> {
     /// Pages to take variations of, so that some are the same and some nearly.
     stock: Vec<Page<PAGE>>,
     work: Work,
+    /// Shared pages that were in clusters at a time.
+    shared_members: u64,
 }
 
 impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
@@ -49,6 +51,7 @@ impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
             rng: Rng(seed),
             stock,
             work: Work::default(),
+            shared_members: 0,
         }
     }
 
@@ -200,6 +203,8 @@ impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
             "{tick:?} with a budget of {budget}"
         );
         self.work = self.work.and(tick.work);
+        let members = self.cache.tier_stat().shared_members;
+        self.shared_members = self.shared_members.max(members);
     }
 
     fn step(&mut self, policy: &Policy) {
@@ -299,7 +304,7 @@ fn run<S: PageSource, const PAGE: usize>(
     config: Config,
     seed: u64,
     steps: usize,
-) -> compcache::TierStat {
+) -> (compcache::TierStat, u64) {
     let mut model = Model::<S, PAGE>::new(source, ladder, config, seed);
     let policy = policy();
     for step in 0..steps {
@@ -309,21 +314,22 @@ fn run<S: PageSource, const PAGE: usize>(
         }
     }
     model.verify();
-    let stat = model.cache.tier_stat();
+    let done = (model.cache.tier_stat(), model.shared_members);
     model.empty();
-    stat
+    done
 }
 
 #[test]
 fn every_form_beside_a_map() {
-    let mut done = [0; 7];
+    let mut done = [0; 8];
     for (seed, unit) in [(1, 16), (2, 32), (3, 64), (4, 64)] {
         let config = Config {
             unit: unit * 1024,
             checksum: seed != 4,
             ..Config::new(DEVICE)
         };
-        let stat = run::<_, 4096>(mmap::<4096>(4000), "lz4 zstd:3", config, seed, 5000);
+        let (stat, shared_members) =
+            run::<_, 4096>(mmap::<4096>(4000), "lz4 zstd:3", config, seed, 5000);
         let kinds = [
             stat.recompressed,
             stat.clustered,
@@ -332,6 +338,7 @@ fn every_form_beside_a_map() {
             stat.promoted,
             stat.written_back,
             stat.backed_reads,
+            shared_members,
         ];
         for (done, kind) in done.iter_mut().zip(kinds) {
             *done += kind;

@@ -74,18 +74,19 @@ where
         if (in_memory, in_store) != (stat.clusters, stat.backed_clusters) {
             return Err("clusters are counted wrong");
         }
-        let (mut shared, mut patches) = (0, 0);
+        let (mut shared, mut patches, mut shared_members) = (0, 0, 0);
         let shared_len = self.layout.shared_len();
         let first = self.layout.shared(0).unwrap_or(0);
         self.each(first, first + shared_len, &mut |_, state| {
             shared += 1;
+            shared_members += u64::from(Seen::of(state).form == Form::Member);
             if let SlotState::Object { tag, .. } = state
                 && matches!(Stored::from_tag(tag), Some(Stored::Patch { .. }))
             {
                 patches += 1;
             }
         });
-        if (shared, patches) != (stat.shared, stat.patches) {
+        if (shared, patches, shared_members) != (stat.shared, stat.patches, stat.shared_members) {
             return Err("shared objects are counted wrong");
         }
         let mut left = shared;

@@ -22,6 +22,9 @@ pub(crate) struct TierCounters {
     pub(crate) clusters: AtomicU64,
     pub(crate) shared: AtomicU64,
     pub(crate) patches: AtomicU64,
+    /// Shared pages that are in clusters, and one more than the highest number that one ever had.
+    pub(crate) shared_members: AtomicU64,
+    pub(crate) shared_end: AtomicU64,
     /// Clusters that are written back.
     pub(crate) backed_clusters: AtomicU64,
     /// Live units of the backing store.
@@ -56,6 +59,8 @@ impl TierCounters {
             clusters: AtomicU64::new(0),
             shared: AtomicU64::new(0),
             patches: AtomicU64::new(0),
+            shared_members: AtomicU64::new(0),
+            shared_end: AtomicU64::new(0),
             backed_clusters: AtomicU64::new(0),
             backed_units: AtomicU64::new(0),
             recompressed: AtomicU64::new(0),
@@ -79,7 +84,7 @@ impl TierCounters {
 
     /// Objects that are no page's own.
     pub(crate) fn objects(&self) -> u64 {
-        get(&self.clusters) + get(&self.shared)
+        (get(&self.clusters) + get(&self.shared)).saturating_sub(get(&self.shared_members))
     }
 
     /// Pages that have no object of their own.
@@ -90,7 +95,7 @@ impl TierCounters {
     /// Bytes before streams.
     pub(crate) fn head_bytes(&self) -> u64 {
         let patches = get(&self.patches);
-        let pages = get(&self.shared).saturating_sub(patches);
+        let pages = get(&self.shared).saturating_sub(patches + get(&self.shared_members));
         pages * SHARED_HEAD as u64 + patches * PATCH_HEAD as u64
     }
 
@@ -116,6 +121,7 @@ impl TierCounters {
             shared_pages: get(&self.shared_pages),
             shared: get(&self.shared),
             patches: get(&self.patches),
+            shared_members: get(&self.shared_members),
             backed_pages: get(&self.backed_pages),
             backed_clusters: get(&self.backed_clusters),
             backed_bytes: get(&self.backed_units) * 16,
@@ -158,6 +164,8 @@ pub struct TierStat {
     pub shared: u64,
     /// Shared objects that are a difference from another.
     pub patches: u64,
+    /// Shared objects that are in clusters.
+    pub shared_members: u64,
     /// Pages written back by themselves.
     pub backed_pages: u64,
     /// Clusters written back.

@@ -1,13 +1,15 @@
 //! Which keys of the slots are what: pages of the device first, then what belongs to several.
 //!
 //! ```text
-//!  0 .. pages      clusters              shared        segments       table
-//! [ device pages | data, info of each | [n], [n+1].. | live units | candidates ]
+//!  0 .. pages      clusters              segments     table        shared
+//! [ device pages | data, info of each | live units | candidates | [n], [n+1].. ]
 //!                  unit
 //! ```
 //!
 //! Slots exist where they are used, in leaves of a page: a region that is empty takes nothing. Each
 //! region begins with a leaf, so none keeps another's.
+
+use core::ops::Range;
 
 /// Bytes of the longest unit: neighbouring pages that may be compressed as one piece.
 pub const UNIT_LEN_MAX: usize = 64 * 1024;
@@ -21,8 +23,10 @@ const ALIGN: u64 = 8192;
 /// See the module's text. A region of length zero is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
+    pages: u64,
     clusters: u64,
     per_unit: u64,
+    /// Units of the device; as many of shared pages follow.
     units: u64,
     shared: u64,
     shared_len: u64,
@@ -39,10 +43,10 @@ impl Layout {
         let per_unit = (unit / page) as u64;
         let clusters = align(pages);
         let units = match per_unit > 1 {
-            true => fit(pages.div_ceil(per_unit), keys.saturating_sub(clusters) / 2),
+            true => fit(pages.div_ceil(per_unit), keys.saturating_sub(clusters) / 8),
             false => 0,
         };
-        let segments = align(clusters + 2 * units);
+        let segments = align(clusters + 4 * units);
         // Twice the device, and some.
         let wanted = (pages * page as u64).div_ceil(SEGMENT_LEN) * 2 + 64;
         let segments_len = fit(wanted, keys.saturating_sub(segments));
@@ -51,6 +55,7 @@ impl Layout {
         let shared = align(table + table_len);
         let shared_len = fit(fit(pages, keys.saturating_sub(shared)), u32::MAX as u64);
         Self {
+            pages,
             clusters,
             per_unit,
             units,
@@ -63,13 +68,39 @@ impl Layout {
         }
     }
 
-    /// The unit of a page, and the page's place in it.
+    /// The unit of a page of the device, or of a shared one, and the page's place in it.
     #[inline]
-    pub(crate) const fn unit_of(&self, index: u64) -> (u64, u32) {
-        match self.per_unit {
-            0 => (index, 0),
-            len => (index / len, (index % len) as u32),
+    pub(crate) const fn unit_of(&self, key: u64) -> (u64, u32) {
+        let len = match self.per_unit {
+            0 => 1,
+            len => len,
+        };
+        match key < self.pages {
+            true => (key / len, (key % len) as u32),
+            false => {
+                let number = key - self.shared;
+                (self.units + number / len, (number % len) as u32)
+            }
         }
+    }
+
+    /// The keys of a unit's pages.
+    pub(crate) const fn keys_of(&self, unit: u64) -> Range<u64> {
+        let len = self.per_unit;
+        let (from, end) = match unit < self.units {
+            true => (unit * len, self.pages),
+            false => (
+                self.shared + (unit - self.units) * len,
+                self.shared + self.shared_len,
+            ),
+        };
+        from..fit(from + len, end)
+    }
+
+    /// Whether a key is that of a shared object, or else of a page of the device.
+    #[inline]
+    pub(crate) const fn is_shared(&self, key: u64) -> bool {
+        key >= self.pages
     }
 
     /// Pages of a unit; 1 or 0 where there are no units.
@@ -79,12 +110,12 @@ impl Layout {
 
     /// Units that may have a cluster.
     pub(crate) const fn units(&self) -> u64 {
-        self.units
+        2 * self.units
     }
 
     /// Key of the slot with a cluster's bytes.
     pub(crate) const fn cluster_data(&self, unit: u64) -> Option<u64> {
-        match unit < self.units {
+        match unit < self.units() {
             true => Some(self.clusters + 2 * unit),
             false => None,
         }
@@ -92,7 +123,7 @@ impl Layout {
 
     /// Key of the slot that says which pages are in a cluster.
     pub(crate) const fn cluster_info(&self, unit: u64) -> Option<u64> {
-        match unit < self.units {
+        match unit < self.units() {
             true => Some(self.clusters + 2 * unit + 1),
             false => None,
         }
@@ -153,7 +184,7 @@ mod tests {
                 let layout = Layout::new(pages, page, 65536, keys);
                 let regions = [
                     (0, pages),
-                    (layout.clusters, 2 * layout.units),
+                    (layout.clusters, 2 * layout.units()),
                     (layout.segments, layout.segments_len),
                     (layout.table, layout.table_len),
                     (layout.shared, layout.shared_len),
@@ -176,13 +207,21 @@ mod tests {
     #[test]
     fn units_have_two_slots_each() {
         let layout = Layout::new(1000, 4096, 65536, 1 << 26);
-        assert_eq!(layout.units(), 63);
+        assert_eq!(layout.units(), 126);
         for unit in 0..63 {
             let key = layout.cluster_data(unit).unwrap();
             assert_eq!(layout.cluster_info(unit), Some(key + 1));
-            assert_eq!(layout.unit_of(16 * unit + 3), (unit, 3));
+            if unit < 62 {
+                assert_eq!(layout.unit_of(16 * unit + 3), (unit, 3));
+            }
         }
-        assert_eq!(layout.cluster_data(63), None);
+        assert_eq!(layout.cluster_data(126), None);
+        assert_eq!(layout.keys_of(62), 992..1000);
+        let first = layout.shared(0).unwrap();
+        assert_eq!(layout.keys_of(63), first..first + 16);
+        assert_eq!(layout.keys_of(125), first + 992..first + 1000);
+        assert_eq!(layout.unit_of(first + 35), (65, 3));
+        assert!(layout.is_shared(first) && !layout.is_shared(999));
         assert_eq!(layout.shared(1000), None);
         assert_eq!(layout.table(1000), None);
     }

@@ -2,7 +2,7 @@
 
 use super::counters::{PATCH_HEAD, SHARED_HEAD, add, sub};
 use super::records::SEGMENTS_RESERVED;
-use super::worker::ClusterInfo;
+use super::worker::{ClusterInfo, Form, Seen};
 use crate::cache::{Cache, checksum_if, verify, whole};
 use crate::content::{Life, Link, Stored};
 use crate::counters::Counters;
@@ -35,7 +35,7 @@ where
         page: &mut [u8; PAGE],
     ) -> Result<(), Error> {
         match link {
-            Link::Cluster(_) => self.decode_member(codec, index, page),
+            Link::Cluster(..) => self.decode_member(codec, index, index, page),
             Link::Shared(number, _) => self.decode_shared(codec, stream, index, number, page),
             Link::Backed(token, _) => Err(Error::WrittenBack(WrittenBack {
                 key: index,
@@ -45,16 +45,17 @@ where
         }
     }
 
-    /// A page of the cluster around it.
+    /// A page of the cluster around `key`, for page `index`.
     #[inline(never)]
     fn decode_member(
         &self,
         codec: &mut C::Workspace,
         index: u64,
+        key: u64,
         page: &mut [u8; PAGE],
     ) -> Result<(), Error> {
         let corrupt = Error::Corrupt { index };
-        let (unit, place) = self.layout.unit_of(index);
+        let (unit, place) = self.layout.unit_of(key);
         let keys = self
             .layout
             .cluster_info(unit)
@@ -115,21 +116,39 @@ where
         let corrupt = Error::Corrupt { index };
         let key = self.layout.shared(number).ok_or(corrupt)?;
         let slot = self.slots.get(key)?.ok_or(corrupt)?;
-        let SlotState::Object { tag, .. } = slot.state() else {
-            return Err(corrupt);
+        self.decode_at_shared(codec, stream, (index, key), &slot, page)
+    }
+
+    /// The page of a shared object, whose slot is held, for page `index`.
+    #[inline]
+    pub(crate) fn decode_at_shared(
+        &self,
+        codec: &mut C::Workspace,
+        stream: &mut [[u8; PAGE]; 2],
+        (index, key): (u64, u64),
+        slot: &Slot<'_, S, L, ARENAS>,
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        let corrupt = Error::Corrupt { index };
+        let tag = match slot.state() {
+            SlotState::Object { tag, .. } => tag,
+            SlotState::Value(value) if matches!(Link::of(value), Some(Link::Cluster(..))) => {
+                return self.decode_member(codec, index, key, page);
+            }
+            _ => return Err(corrupt),
         };
         match Stored::from_tag(tag).ok_or(corrupt)? {
             Stored::Page { codec: id, checked } => {
-                let bytes = whole(&slot, stream.as_flattened_mut()).ok_or(corrupt)?;
+                let bytes = whole(slot, stream.as_flattened_mut()).ok_or(corrupt)?;
                 let bytes = stream_of(key, bytes, SHARED_HEAD, checked).ok_or(corrupt)?;
                 self.decode_stream(codec, id, bytes, page).ok_or(corrupt)
             }
             Stored::Patch { checked } => {
-                let base = base_of(&slot).ok_or(corrupt)?;
+                let base = base_of(slot).ok_or(corrupt)?;
                 self.decode_base(codec, stream, index, base, page)?;
                 let [reference, stream] = stream;
                 reference.copy_from_slice(page);
-                let bytes = whole(&slot, stream).ok_or(corrupt)?;
+                let bytes = whole(slot, stream).ok_or(corrupt)?;
                 let bound = bind_base(key, base);
                 let bytes = stream_of(bound, bytes, PATCH_HEAD, checked).ok_or(corrupt)?;
                 self.codec
@@ -153,8 +172,12 @@ where
         let corrupt = Error::Corrupt { index };
         let key = self.layout.shared(base).ok_or(corrupt)?;
         let slot = self.slots.get(key)?.ok_or(corrupt)?;
-        let SlotState::Object { tag, .. } = slot.state() else {
-            return Err(corrupt);
+        let tag = match slot.state() {
+            SlotState::Object { tag, .. } => tag,
+            SlotState::Value(value) if matches!(Link::of(value), Some(Link::Cluster(..))) => {
+                return self.decode_member(codec, index, key, page);
+            }
+            _ => return Err(corrupt),
         };
         let Some(Stored::Page { codec: id, checked }) = Stored::from_tag(tag) else {
             return Err(corrupt);
@@ -169,7 +192,7 @@ where
     #[inline(never)]
     pub(crate) fn release(&self, index: u64, link: Link) {
         match link {
-            Link::Cluster(_) => {
+            Link::Cluster(..) => {
                 sub(&self.tiers.cluster_pages, 1);
                 if let Some(token) = self.release_member(index) {
                     self.release_token(token);
@@ -187,8 +210,8 @@ where
     }
 
     #[inline(never)]
-    fn release_member(&self, index: u64) -> Option<u64> {
-        let (unit, place) = self.layout.unit_of(index);
+    pub(crate) fn release_member(&self, key: u64) -> Option<u64> {
+        let (unit, place) = self.layout.unit_of(key);
         let info_key = self.layout.cluster_info(unit)?;
         let data_key = self.layout.cluster_data(unit)?;
         let mut slot = self.slots.get(info_key).ok()??;
@@ -242,8 +265,7 @@ where
                 return;
             };
             if references > 1 {
-                // Cannot fail: the bytes are there.
-                let _ = slot.write(0, &(references - 1).to_le_bytes());
+                set_references(&mut slot, references - 1);
                 return;
             }
             if let SlotState::Object { tag, .. } = slot.state()
@@ -251,6 +273,11 @@ where
             {
                 next = base_of(&slot);
                 sub(&self.tiers.patches, 1);
+            }
+            if matches!(slot.state(), SlotState::Value(_)) {
+                sub(&self.tiers.shared_members, 1);
+                // Its cluster is never written back: there is no token.
+                let _ = self.release_member(key);
             }
             sub(&self.tiers.shared, 1);
             slot.clear_only();
@@ -267,7 +294,10 @@ where
             return false;
         };
         match references(&slot).and_then(|count| count.checked_add(1)) {
-            Some(count) => slot.write(0, &count.to_le_bytes()).is_ok(),
+            Some(count) => {
+                set_references(&mut slot, count);
+                true
+            }
             None => false,
         }
     }
@@ -283,16 +313,71 @@ where
         page: &[u8; PAGE],
         counters: &Counters,
     ) {
-        if let SlotState::Value(value) = slot.state()
-            && let Some(Link::Cluster(life)) = Link::of(value)
-            && life.age() == 0
-        {
+        let link = match slot.state() {
+            SlotState::Value(value) => Link::of(value),
+            _ => None,
+        };
+        match link {
             // Read twice since the clock went round: it is not cold. If there is no memory for it, it stays
             // where it is.
-            let _ = self.promote(slot, workspace, index, page, counters);
-            return;
+            Some(Link::Cluster(life, _)) if life.age() == 0 => {
+                let _ = self.promote(slot, workspace, index, page, counters);
+            }
+            Some(Link::Shared(number, _)) => {
+                self.touch_age(slot);
+                if self.touch_shared(number) {
+                    let _ = self.promote_shared(workspace, number, page);
+                }
+            }
+            _ => self.touch_age(slot),
         }
-        self.touch_age(slot);
+    }
+
+    /// A shared page was read by a link, which is held. True if it is in a cluster and was read since the
+    /// clock went round.
+    #[inline(never)]
+    fn touch_shared(&self, number: u32) -> bool {
+        let Some(key) = self.layout.shared(number) else {
+            return false;
+        };
+        let Ok(Some(mut slot)) = self.slots.get(key) else {
+            return false;
+        };
+        let seen = Seen::of(slot.state());
+        if seen.life.age() == 0 {
+            return seen.form == Form::Member;
+        }
+        self.touch_age(&mut slot);
+        false
+    }
+
+    /// Stores a shared page by the first codec, out of its cluster. One of its links is held.
+    #[inline(never)]
+    fn promote_shared(
+        &self,
+        workspace: &mut Workspace<C, PAGE>,
+        number: u32,
+        page: &[u8; PAGE],
+    ) -> Result<(), Error> {
+        let Some(key) = self.layout.shared(number) else {
+            return Ok(());
+        };
+        let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
+        let Some(mut slot) = self.slots.get(key)? else {
+            return Ok(());
+        };
+        let (Form::Member, Some(count)) = (Seen::of(slot.state()).form, references(&slot)) else {
+            return Ok(());
+        };
+        let sum = checksum_if(self.keeps_checksums(), key, stored);
+        let tag = Life::default().with_refault().on(tag);
+        let head = count.to_le_bytes();
+        slot.store_only(tag, &[&head, stored, sum.as_ref().map_or(&[], |sum| sum)])?;
+        sub(&self.tiers.shared_members, 1);
+        // Its cluster is never written back: there is no token.
+        let _ = self.release_member(key);
+        add(&self.tiers.promoted, 1);
+        Ok(())
     }
 
     /// The same for a part of a page.
@@ -305,7 +390,8 @@ where
                 let _ = slot.set_tag(young);
             }
             SlotState::Value(value) => {
-                if let Some(link @ (Link::Cluster(life) | Link::Shared(_, life))) = Link::of(value)
+                if let Some(link @ (Link::Cluster(life, _) | Link::Shared(_, life))) =
+                    Link::of(value)
                     && life.age() != 0
                 {
                     // Cannot fail: it is a value, and a value.
@@ -434,7 +520,31 @@ fn stream_of(key: u64, bytes: &[u8], head: usize, checked: bool) -> Option<&[u8]
 pub(crate) fn references<S: PageSource, L: RawMutex, const ARENAS: usize>(
     slot: &Slot<'_, S, L, ARENAS>,
 ) -> Option<u32> {
-    word_at(slot, 0)
+    match slot.state() {
+        SlotState::Object { .. } => word_at(slot, 0),
+        SlotState::Value(value) => match Link::of(value) {
+            Some(Link::Cluster(_, count)) => Some(count),
+            _ => None,
+        },
+        SlotState::Empty => None,
+    }
+}
+
+/// Changes them. Neither can fail: the bytes are there, or the slot holds a value already.
+fn set_references<S: PageSource, L: RawMutex, const ARENAS: usize>(
+    slot: &mut Slot<'_, S, L, ARENAS>,
+    count: u32,
+) {
+    match slot.state() {
+        SlotState::Value(value) => {
+            if let Some(Link::Cluster(life, _)) = Link::of(value) {
+                let _ = slot.set_value(Link::Cluster(life, count).value());
+            }
+        }
+        _ => {
+            let _ = slot.write(0, &count.to_le_bytes());
+        }
+    }
 }
 
 /// The base of a patch.

@@ -18,6 +18,7 @@ use crate::workspace::Shared;
 use alloc_xv::{PageSource, Touch};
 use compress::{Codec, CodecId};
 use core::ops::Deref;
+use core::sync::atomic::Ordering::Relaxed;
 use lock_api::RawMutex;
 
 /// New pages are compared with all others when they are so many times fewer than these, or more.
@@ -229,26 +230,29 @@ where
             return Ok(false);
         };
         let rung = policy.cold_rung.max(policy.cool_rung);
-        let next = self.slots.visit_leaf(hand, self.pages(), |_, state| {
-            let seen = Seen::of(state);
-            let own = matches!(seen.form, Form::Own(_));
-            if !own && !matches!(seen.form, Form::Member | Form::Shared(_)) {
-                return Touch::Keep;
-            }
-            let life = seen.life.with_age(seen.life.age() + 1);
-            let alone = !matches!(seen.form, Form::Shared(_));
-            progress.unseen += u64::from(alone && !life.is_seen() && policy.is_cold(life));
-            let untried = usize::from(life.rung()) < rung;
-            progress.cold +=
-                u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
-            if life == seen.life {
-                return Touch::Keep;
-            }
-            progress.aged += 1;
-            with_life(state, life)
-        })?;
+        let is_device = !self.layout.is_shared(hand);
+        let next = self
+            .slots
+            .visit_leaf(hand, self.region_end(hand), |_, state| {
+                let seen = Seen::of(state);
+                let own = matches!(seen.form, Form::Own(_));
+                if !own && !matches!(seen.form, Form::Member | Form::Shared(_)) {
+                    return Touch::Keep;
+                }
+                let life = seen.life.with_age(seen.life.age() + 1);
+                let alone = is_device && !matches!(seen.form, Form::Shared(_));
+                progress.unseen += u64::from(alone && !life.is_seen() && policy.is_cold(life));
+                let untried = usize::from(life.rung()) < rung;
+                progress.cold +=
+                    u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
+                if life == seen.life {
+                    return Touch::Keep;
+                }
+                progress.aged += 1;
+                with_life(state, life)
+            })?;
         worker.work.leaves += 1;
-        progress.hand = Some(next).filter(|&next| next < self.pages());
+        progress.hand = self.following(next);
         if progress.hand.is_none() {
             progress.quiet_at = (progress.aged == 0).then_some(progress.accesses);
             if progress.cold > 0 {
@@ -289,23 +293,28 @@ where
                 || policy.cool_rung > rung && seen.life.age() > 0 && !raw_for_good
         };
         let mut found = None;
-        let next = self.slots.visit_leaf(from, self.pages(), |index, state| {
-            if found.is_none() && wants(&Seen::of(state)) {
-                found = Some(index);
-            }
-            Touch::Keep
-        })?;
+        let next = self
+            .slots
+            .visit_leaf(from, self.region_end(from), |index, state| {
+                if found.is_none() && wants(&Seen::of(state)) {
+                    found = Some(index);
+                }
+                Touch::Keep
+            })?;
         worker.work.leaves += 1;
         let Some(index) = found else {
-            worker.progress.sweep = Some(next).filter(|&next| next < self.pages());
+            worker.progress.sweep = self.following(next);
             return Ok(true);
         };
-        let (unit, pages) = match self.layout.unit_pages() {
-            0 | 1 => (index, 1),
-            pages => (index / pages, pages),
+        let pages = self.layout.unit_pages();
+        let (unit, keys) = match pages {
+            0 | 1 => (0, index..index + 1),
+            _ => {
+                let (unit, _) = self.layout.unit_of(index);
+                (unit, self.layout.keys_of(unit))
+            }
         };
-        let end = ((unit + 1) * pages).min(self.pages());
-        worker.progress.sweep = Some(end).filter(|&end| end < self.pages());
+        worker.progress.sweep = self.following(keys.end);
         let mut outcome = Outcome::Kept;
         if policy.clusters && best > 0 && pages > 1 {
             outcome = self.cluster_unit(worker, unit, best, |life| policy.is_cold(life))?;
@@ -315,7 +324,7 @@ where
             outcome = Outcome::Kept;
         }
         if outcome == Outcome::Kept {
-            for index in unit * pages..end {
+            for index in keys {
                 let seen = Seen::of(self.slots.state(index)?);
                 let rung = match best > 0 && policy.is_cold(seen.life) {
                     true => best,
@@ -330,6 +339,24 @@ where
             }
         }
         Ok(true)
+    }
+
+    /// Where the keys end that follow this one: pages of the device, or shared ones.
+    pub(crate) fn region_end(&self, key: u64) -> u64 {
+        match (self.layout.is_shared(key), self.layout.shared(0)) {
+            (true, Some(first)) => first + self.tiers.shared_end.load(Relaxed),
+            _ => self.pages(),
+        }
+    }
+
+    /// The key to go on with after those before `next`: shared pages follow those of the device.
+    pub(crate) fn following(&self, next: u64) -> Option<u64> {
+        if next < self.pages() {
+            return Some(next);
+        }
+        let first = self.layout.shared(0)?;
+        let end = first + self.tiers.shared_end.load(Relaxed);
+        Some(next.max(first)).filter(|&next| next < end)
     }
 
     /// Makes pages denser at once because memory is short: the coldest first, `budget` pages' worth of

@@ -1,8 +1,8 @@
 //! Denser codecs for single pages, and clusters of neighbours.
 
-use super::counters::add;
+use super::counters::{add, sub};
 use super::layout::UNIT_PAGES_MAX;
-use super::links::bind_members;
+use super::links::{bind_members, references};
 use super::worker::{ClusterInfo, Form, Seen, Worker};
 use crate::cache::{Cache, HUGE_SHARE, checksum_if, remember};
 use crate::content::{Life, Link, Stored};
@@ -181,7 +181,6 @@ where
         stored: &[u8],
         life: impl FnOnce(Life) -> Life,
     ) -> Result<Outcome, Error> {
-        let counters = self.begin(index)?;
         let Some((mut slot, seen)) = self.marked(index)? else {
             return Ok(Outcome::Kept);
         };
@@ -190,14 +189,27 @@ where
         let tag = Stored::Page { codec: id, checked }.tag();
         let tag = life(seen.life).with_mark(false).on(tag);
         let sum = checksum_if(checked, index, stored);
-        if let Err(error) = slot.store(tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)]) {
+        let is_shared = self.layout.is_shared(index);
+        let count = references(&slot).unwrap_or(0).to_le_bytes();
+        let head = match is_shared {
+            true => &count[..],
+            false => &[],
+        };
+        let parts = [head, stored, sum.as_ref().map_or(&[], |sum| sum)];
+        if slot.store(tag, &parts).is_err() {
             super::worker::set_life(&mut slot, seen.life.with_mark(false));
             work.no_space += 1;
-            let _ = error;
             return Ok(Outcome::NoSpace);
         }
-        remember::<PAGE>(counters, tag, stored.len());
-        self.forget(index, counters, old);
+        if !is_shared {
+            let counters = self.begin(index)?;
+            remember::<PAGE>(counters, tag, stored.len());
+            self.forget(index, counters, old);
+        } else if seen.form == Form::Member {
+            sub(&self.tiers.shared_members, 1);
+            // Its cluster is never written back: there is no token.
+            let _ = self.release_member(index);
+        }
         add(&self.tiers.recompressed, 1);
         work.changed += 1;
         Ok(Outcome::Changed)
@@ -307,7 +319,7 @@ where
             }
             members = old.alive;
         }
-        let first = unit * self.layout.unit_pages();
+        let first = self.layout.keys_of(unit).start;
         for place in places(new) {
             let room = worker.unit.get_mut(place * PAGE..);
             let Some(page) = room.and_then(|room| room.first_chunk_mut::<PAGE>()) else {
@@ -410,7 +422,6 @@ where
 
     /// Links a page to the cluster that it was put into, if it was not overwritten since.
     fn join(&self, index: u64, info_key: u64, members: u16) -> Result<bool, Error> {
-        let counters = self.begin(index)?;
         let Some((mut slot, seen)) = self.marked(index)? else {
             return Ok(false);
         };
@@ -427,9 +438,16 @@ where
         info_slot.set_value(info.value())?;
         drop(info_slot);
         let old = slot.state();
-        slot.set_value(Link::Cluster(life).value())?;
-        self.forget(index, counters, old);
-        add(&self.tiers.cluster_pages, 1);
+        if self.layout.is_shared(index) {
+            let count = references(&slot).unwrap_or(0);
+            slot.set_value(Link::Cluster(life, count).value())?;
+            add(&self.tiers.shared_members, 1);
+        } else {
+            slot.set_value(Link::Cluster(life, 0).value())?;
+            let counters = self.begin(index)?;
+            self.forget(index, counters, old);
+            add(&self.tiers.cluster_pages, 1);
+        }
         Ok(true)
     }
 
@@ -499,7 +517,7 @@ where
         unit: u64,
         set: u16,
     ) -> impl Iterator<Item = u64> + use<S, C, W, L, PAGE, ARENAS> {
-        let first = unit * self.layout.unit_pages();
+        let first = self.layout.keys_of(unit).start;
         places(set).map(move |place| first + place as u64)
     }
 }

@@ -233,7 +233,7 @@ where
         };
         match Link::of(value) {
             Some(Link::Backed(token, _)) => Ok(at.key == index && token == at.token),
-            Some(Link::Cluster(_)) => {
+            Some(Link::Cluster(..)) => {
                 let (unit, _) = self.layout.unit_of(index);
                 let Some(info_key) = self.layout.cluster_info(unit) else {
                     return Ok(false);
@@ -252,16 +252,18 @@ where
     /// Reading or writing a page takes the mark off.
     pub fn mark_idle(&self, age: Option<u8>) -> Result<(), Error> {
         let least = age.unwrap_or(0);
-        let mut key = 0;
-        while key < self.pages() {
-            let next = self.slots.visit_leaf(key, self.pages(), |_, state| {
-                let life = Seen::of(state).life;
-                match life.age() >= least {
-                    true => super::worker::with_life(state, life.with_age(Life::AGE_MAX)),
-                    false => alloc_xv::Touch::Keep,
-                }
-            })?;
-            key = next.max(key + 1);
+        let mut at = Some(0);
+        while let Some(key) = at {
+            let next = self
+                .slots
+                .visit_leaf(key, self.region_end(key), |_, state| {
+                    let life = Seen::of(state).life;
+                    match life.age() >= least {
+                        true => super::worker::with_life(state, life.with_age(Life::AGE_MAX)),
+                        false => alloc_xv::Touch::Keep,
+                    }
+                })?;
+            at = self.following(next.max(key + 1));
         }
         Ok(())
     }

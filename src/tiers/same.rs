@@ -14,13 +14,13 @@ use super::layout::UNIT_PAGES_MAX;
 use super::links::bind_base;
 use super::worker::{Form, Seen, Worker, set_life};
 use crate::cache::{Cache, HUGE_SHARE, checksum_if};
-use crate::content::{Link, Stored};
+use crate::content::{Life, Link, Stored};
 use crate::error::Error;
 use crate::workspace::Shared;
 use alloc_xv::{PageSource, SlotState, Touch};
 use compress::{Codec, CodecId};
 use core::ops::Deref;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use lock_api::RawMutex;
 
 /// Bytes of a block.
@@ -43,6 +43,11 @@ const MEMBER_SHARE: usize = 4;
 const PRINT_BITS: u32 = 29;
 /// How often a leaf of slots is looked at for a free shared number in one go.
 const NUMBER_LOOKS: u32 = 16;
+/// When more than this share of all pages are merged, shared objects lie as their pages do.
+const DENSE_SHARE: u64 = 16;
+/// Numbers in a row that are all pages' or all patches': pages that are found one after the other are
+/// neighbours, and may form a cluster, which patches do not.
+const STRIPE: u64 = 512;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,9 @@ pub(crate) struct Run {
     pub(crate) stage: Stage,
     /// Pages that were compared before count as new.
     all: bool,
+    /// Pages in all, and those of them that were merged in this run.
+    pages: u64,
+    merged: u64,
     /// The part of the features that is looked at, and how many there are.
     part: u64,
     parts: u64,
@@ -76,6 +84,8 @@ impl Run {
         Self {
             stage: Stage::Rest,
             all: false,
+            pages: 0,
+            merged: 0,
             part: 0,
             parts: 0,
             places: 0,
@@ -107,11 +117,14 @@ where
         if places == 0 || self.layout.shared_len() == 0 {
             return;
         }
-        let pages = new.unwrap_or(used.orig_data_size / PAGE as u64);
-        worker.next_shared = 0;
+        let all = used.orig_data_size / PAGE as u64;
+        let pages = new.unwrap_or(all);
+        worker.next_shared = [0; 2];
         worker.run = Run {
             stage: Stage::New,
             all: new.is_none(),
+            pages: all,
+            merged: 0,
             part: 0,
             parts: (pages * FEATURES as u64 * PLACES_EACH)
                 .div_ceil(places)
@@ -188,7 +201,8 @@ where
         ages: Ages,
     ) -> Result<(), Error> {
         let pages = self.layout.unit_pages();
-        let (unit, first) = (index / pages, index / pages * pages);
+        let (unit, _) = self.layout.unit_of(index);
+        let first = self.layout.keys_of(unit).start;
         let mut marked = [None; UNIT_PAGES_MAX];
         for (place, mark) in (0..pages).zip(&mut marked) {
             let index = first + place;
@@ -368,6 +382,7 @@ where
         if done {
             self.note(index, |life| life.with_seen());
             worker.work.changed += 1;
+            worker.run.merged += 1;
         }
         Ok(done)
     }
@@ -412,7 +427,7 @@ where
         let Some(base) = self.share(worker, (other, found))? else {
             return Ok(false);
         };
-        let Some((number, key)) = self.free_number(worker)? else {
+        let Some((number, key)) = self.free_number(worker, true, index)? else {
             self.release_shared(base);
             return Ok(false);
         };
@@ -469,7 +484,7 @@ where
             let same = now.form == seen.form;
             return Ok((same && self.refer(number)).then_some(number));
         }
-        let Some((number, key)) = self.free_number(worker)? else {
+        let Some((number, key)) = self.free_number(worker, false, index)? else {
             return Ok(None);
         };
         let [page, _] = &mut worker.both;
@@ -482,7 +497,9 @@ where
         };
         let checked = self.keeps_checksums();
         let sum = checksum_if(checked, key, stored);
-        let tag = Stored::Page { codec: id, checked }.tag();
+        // As cold as the page it comes from.
+        let life = Life::NEW.with_age(seen.life.age());
+        let tag = life.on(Stored::Page { codec: id, checked }.tag());
         let counters = self.begin(index)?;
         let Some((mut slot, now)) = self.marked(index)? else {
             return Ok(None);
@@ -511,40 +528,68 @@ where
             SlotState::Object { tag, .. } => {
                 matches!(Stored::from_tag(tag), Some(Stored::Patch { .. }))
             }
-            _ => true,
+            SlotState::Value(value) => !matches!(Link::of(value), Some(Link::Cluster(..))),
+            SlotState::Empty => true,
         })
     }
 
     /// A number that no shared object has, and its key.
-    fn free_number(&self, worker: &mut Worker<C, PAGE>) -> Result<Option<(u32, u64)>, Error> {
+    fn free_number(
+        &self,
+        worker: &mut Worker<C, PAGE>,
+        is_patch: bool,
+        index: u64,
+    ) -> Result<Option<(u32, u64)>, Error> {
+        // Where many are shared, neighbours keep their places, whichever part of the run finds them: they
+        // may form a cluster. Where few are, such slots would be far between, and each take a leaf.
+        let run = &worker.run;
+        let found = u128::from(run.merged) * u128::from(run.parts) * u128::from(DENSE_SHARE);
+        if found > u128::from(run.part + 1) * u128::from(run.pages)
+            && let Ok(number) = u32::try_from(index)
+            && let Some(key) = self.layout.shared(number)
+            && self.slots.state(key)? == SlotState::Empty
+        {
+            self.tiers.shared_end.fetch_max(index + 1, Relaxed);
+            return Ok(Some((number, key)));
+        }
         let len = self.layout.shared_len();
+        let parity = u64::from(is_patch);
+        let cursor = &mut worker.next_shared[usize::from(is_patch)];
         for _ in 0..NUMBER_LOOKS {
-            let from = u64::from(worker.next_shared) % len.max(1);
-            let last = len.saturating_sub(1) as u32;
-            let (Some(first), Some(last)) =
-                (self.layout.shared(from as u32), self.layout.shared(last))
-            else {
+            let mut from = u64::from(*cursor);
+            if from / STRIPE % 2 != parity {
+                from = (from / STRIPE + 1) * STRIPE;
+            }
+            if from >= len {
+                from = parity * STRIPE;
+            }
+            let end = len.min((from / STRIPE + 1) * STRIPE);
+            let Some(first) = self.layout.shared(from as u32).filter(|_| from < end) else {
                 return Ok(None);
             };
             // The first key that is not shown, as keys come in order.
             let mut free = first;
-            let next = self.slots.visit_leaf(first, last + 1, |key, _| {
-                if key != free {
-                    return Touch::Stop;
-                }
-                free += 1;
-                Touch::Keep
-            })?;
+            let next = self
+                .slots
+                .visit_leaf(first, first + (end - from), |key, _| {
+                    if key != free {
+                        return Touch::Stop;
+                    }
+                    free += 1;
+                    Touch::Keep
+                })?;
             worker.work.leaves += 1;
             if free >= next {
-                worker.next_shared = (from + (next - first)) as u32;
+                *cursor = (from + (next - first)) as u32;
                 continue;
             }
             let number = (from + (free - first)) as u32;
-            worker.next_shared = number.wrapping_add(1);
+            *cursor = number.wrapping_add(1);
             // One that somebody reads is not shown either. Nobody but the worker makes one, so what is
             // empty stays empty.
             if self.slots.state(free)? == SlotState::Empty {
+                let end = u64::from(number) + 1;
+                self.tiers.shared_end.fetch_max(end, Relaxed);
                 return Ok(Some((number, free)));
             }
         }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::workspace::{Shared, Workspace};
 use alloc_xv::{PageSource, Slot, SlotState, Touch};
 use compress::Codec;
-use core::ops::Deref;
+use core::ops::{Deref, Range};
 use lock_api::RawMutex;
 
 /// Room for the stream of a unit that does not shrink: LZ4 wants a tenth more.
@@ -33,8 +33,8 @@ pub struct Worker<C: Codec, const PAGE: usize = 4096> {
     pub(crate) work: Work,
     pub(crate) progress: Progress,
     pub(crate) run: Run,
-    /// Where a free shared number is looked for next.
-    pub(crate) next_shared: u32,
+    /// Where a free number of a shared page is looked for next, and of a patch.
+    pub(crate) next_shared: [u32; 2],
 }
 
 impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
@@ -56,7 +56,7 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
             },
             progress: Progress::new(),
             run: Run::new(),
-            next_shared: 0,
+            next_shared: [0; 2],
         }
     }
 
@@ -83,7 +83,7 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
         self.work = Work::default();
         self.progress = Progress::new();
         self.run = Run::new();
-        self.next_shared = 0;
+        self.next_shared = [0; 2];
     }
 
     /// What was done since the last call.
@@ -97,7 +97,7 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
 pub struct Notes {
     pub(crate) progress: Progress,
     pub(crate) run: Run,
-    pub(crate) next_shared: u32,
+    pub(crate) next_shared: [u32; 2],
 }
 
 impl Notes {
@@ -106,7 +106,7 @@ impl Notes {
         Self {
             progress: Progress::new(),
             run: Run::new(),
-            next_shared: 0,
+            next_shared: [0; 2],
         }
     }
 }
@@ -172,7 +172,7 @@ impl Seen {
                 None => Self::NONE,
                 Some(link) => Self {
                     form: match link {
-                        Link::Cluster(_) => Form::Member,
+                        Link::Cluster(..) => Form::Member,
                         Link::Shared(number, _) => Form::Shared(number),
                         Link::Backed(token, _) => Form::Backed(token),
                     },
@@ -222,7 +222,7 @@ pub(crate) fn with_life(state: SlotState, life: Life) -> Touch {
     match state {
         SlotState::Object { tag, .. } => Touch::Tag(life.on(tag)),
         SlotState::Value(value) => match Link::of(value) {
-            Some(link @ (Link::Cluster(_) | Link::Shared(..))) => {
+            Some(link @ (Link::Cluster(..) | Link::Shared(..))) => {
                 Touch::Value(link.with_life(life).value())
             }
             _ => Touch::Keep,
@@ -241,9 +241,7 @@ where
     /// What the slots of a unit hold now.
     pub(crate) fn survey(&self, unit: u64) -> [Seen; UNIT_PAGES_MAX] {
         let mut seen = [Seen::NONE; UNIT_PAGES_MAX];
-        let pages = self.layout.unit_pages();
-        let first = unit * pages;
-        let end = (first + pages).min(self.pages());
+        let Range { start: first, end } = self.layout.keys_of(unit);
         let mut key = first;
         while key < end {
             let next = self.slots.visit_leaf(key, end, |key, state| {
@@ -275,8 +273,12 @@ where
             return None;
         }
         work.read += 1;
-        self.decode(&mut space.codec, &mut space.stream, index, &slot, page)
-            .ok()?;
+        let (codec, stream) = (&mut space.codec, &mut space.stream);
+        match self.layout.is_shared(index) {
+            true => self.decode_at_shared(codec, stream, (index, index), &slot, page),
+            false => self.decode(codec, stream, index, &slot, page),
+        }
+        .ok()?;
         set_life(&mut slot, seen.life.with_mark(true));
         Some(seen)
     }

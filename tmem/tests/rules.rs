@@ -78,7 +78,7 @@ fn a_put_that_fails_takes_the_old_page_with_it() {
     let pool = tmem.new_pool(PoolOptions::PERSISTENT).unwrap();
     let mut noise = page(0);
     for (place, byte) in noise.iter_mut().enumerate() {
-        *byte = (place * place >> 7) as u8 ^ (place * 31) as u8;
+        *byte = ((place * place) >> 7) as u8 ^ (place * 31) as u8;
     }
     tmem.put(pool, object(FILE), 0, &page(1)).unwrap();
     source.fail_after(0);
@@ -150,7 +150,8 @@ fn at_its_limit_a_persistent_pool_refuses() {
     tmem.set_limit(pool, 1).unwrap();
     assert_eq!(tmem.pool_stats(pool).unwrap().pages, 2, "none may go");
     tmem.flush_page(pool, object(FILE), 0).unwrap();
-    assert_eq!(tmem.put(pool, object(FILE), 0, &page(2)).is_err(), true);
+    let full = Err(Error::PoolFull { limit_pages: 1 });
+    assert_eq!(tmem.put(pool, object(FILE), 0, &page(2)), full);
     assert_eq!(get(&tmem, pool, object(FILE), 1), Some(page(3)));
     assert_eq!(tmem.pool_stats(pool).unwrap().failed_puts, 2);
 }
@@ -286,10 +287,7 @@ fn a_large_object_goes_as_one_and_leaves_nothing() {
 
 #[test]
 fn what_cannot_be_built_is_refused() {
-    let refused = |pages| match compcache_tmem::StdTmem::<Lz4>::with_pages(pages) {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    };
+    let refused = |pages| compcache_tmem::StdTmem::<Lz4>::with_pages(pages).err();
     let max = 1 << 28;
     let too_many = |pages| Some(BuildError::TooManyPages { pages, max });
     assert_eq!(refused(max + 1), too_many(max + 1));

@@ -10,8 +10,8 @@ use alloc_xv::{Compactor, Limited, MmapSource};
 use common::{bank, object, page};
 use compcache::{Lz4, Shared};
 use compcache_tmem::{Config, Error, PoolId, PoolOptions, Tmem};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
 
 type Tested =
     Tmem<&'static Limited<MmapSource<4096>>, Lz4, Vec<Shared<Lz4, 4096>>, parking_lot::RawMutex>;
@@ -230,4 +230,37 @@ fn a_thread_packs_the_pages() {
         let back = common::get(&tmem, pool, object(1), index);
         assert_eq!(back, Some(page(index.into())));
     }
+}
+
+/// Puts look at the limit before they compress; many that did so at once must not all be stored.
+#[test]
+fn a_persistent_pools_limit_holds_for_all_at_once() {
+    const LIMIT: u32 = 5;
+    let tmem = tested(2000);
+    for round in 0..300 {
+        let options = PoolOptions::PERSISTENT.with_limit(LIMIT);
+        let pool = tmem.new_pool(options).unwrap();
+        let barrier = Barrier::new(4);
+        let stored: u32 = std::thread::scope(|scope| {
+            let threads = [0, 1, 2, 3].map(|thread| {
+                let (tmem, barrier) = (&tmem, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    (0..3)
+                        .filter(|index| {
+                            let put = tmem.put(pool, object(thread), *index, &page(round));
+                            let full = Err(Error::PoolFull { limit_pages: LIMIT });
+                            assert!(put == Ok(()) || put == full);
+                            put.is_ok()
+                        })
+                        .count() as u32
+                })
+            });
+            threads.map(|thread| thread.join().unwrap()).iter().sum()
+        });
+        assert_eq!(stored, LIMIT);
+        assert_eq!(tmem.pool_stats(pool).unwrap().pages, LIMIT);
+        assert_eq!(tmem.destroy_pool(pool), Ok(LIMIT.into()));
+    }
+    tmem.check().unwrap();
 }

@@ -60,11 +60,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
             ));
         }
     }
-    match result
-        .tiers
-        .as_ref()
-        .and_then(|tiers| tiers.writeback.as_ref())
-    {
+    match result.tiers.as_ref().map(|tiers| &tiers.writeback) {
         Some(back) if back.unreadable > 0 => Err(format!(
             "{} gets failed with a backing file: this is a bug, or the file's disk is failing",
             back.unreadable

@@ -50,7 +50,7 @@ pub(crate) fn run_tiers_bench(
     plan: &TiersPlan,
     progress: &mut dyn FnMut(&str, f64),
 ) -> Result<BenchResult, String> {
-    let tiers = run_tiers(pages.bytes(), plan, Some(&Tiered::build), progress)?;
+    let tiers = run_tiers(pages.bytes(), plan, &Tiered::build, progress)?;
     Ok(BenchResult {
         version: 1,
         pages: pages.info(),

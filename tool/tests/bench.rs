@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_succeeds, names, run, write_pages};
+use common::{assert_fails, assert_succeeds, names, run, write_pages};
 use serde_json::Value;
 
 const ALLOCATORS: [&str; 8] = [
@@ -93,6 +93,120 @@ fn with_a_dash_standard_output_is_json_alone() {
         check_cache(run, codec, threads);
     }
     assert_eq!(names(dir.path()), ["pages"]);
+}
+
+#[test]
+fn tiers_are_compared_with_one_codec_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (json, report) = (dir.path().join("out.json"), dir.path().join("report"));
+    let backing = dir.path().join("backing");
+    let tables = assert_succeeds(&run(&[
+        "bench",
+        "--tiers",
+        "--quick",
+        "--size",
+        "4M",
+        "--operations",
+        "20000",
+        "--backing",
+        backing.to_str().unwrap(),
+        "--json",
+        json.to_str().unwrap(),
+        "--report",
+        report.to_str().unwrap(),
+    ]));
+    for part in [
+        "Tiers, cold80",
+        "Tiers, cold95",
+        "Tiers, copies",
+        "Tiers, writeback",
+        "Tiers, long run",
+    ] {
+        assert!(tables.contains(part), "{part:?} is not in {tables}");
+    }
+    // The backing file is gone.
+    assert_eq!(names(dir.path()), ["out.json", "report"]);
+    assert_eq!(
+        names(&report),
+        [
+            "index.html",
+            "tiers-latency.svg",
+            "tiers-long.svg",
+            "tiers-ratio.svg"
+        ]
+    );
+
+    let result: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(result["version"], 1);
+    assert_eq!(result["pages"]["count"], 1024);
+    let tiers = &result["tiers"];
+    for setting in ["cold80", "cold95"] {
+        let found = &tiers[setting];
+        for key in [
+            "effective_ratio",
+            "lz4_effective_ratio",
+            "zstd1_effective_ratio",
+            "hot_get_p50_vs_lz4",
+            "mean_get_vs_lz4",
+            "put_vs_lz4",
+        ] {
+            let value = found[key].as_f64();
+            assert!(value.is_some_and(|value| value > 0.0), "{setting}.{key}");
+        }
+        assert_eq!(found["mismatches"], 0, "{setting}");
+        let stores = list(found, "stores");
+        let stores: Vec<&str> = stores
+            .iter()
+            .map(|one| one["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(stores, ["lz4", "zstd1", "tiered"]);
+        for store in list(found, "stores") {
+            for key in [
+                "get_ns",
+                "hot_get_ns",
+                "cold_get_ns",
+                "put_ns",
+                "fill_put_ns",
+            ] {
+                check_latency(&store[key]);
+            }
+        }
+    }
+    let back = &tiers["writeback"];
+    assert_eq!(count(back, "pages_held"), 1024);
+    for key in ["mismatches", "unreadable", "text_runs_found"] {
+        assert_eq!(count(back, key), 0, "{key}");
+    }
+    assert!(count(back, "text_runs") > 0 && count(&back["counters"], "written_back") > 0);
+    assert!(count(back, "mem_used_max") <= count(back, "mem_limit"));
+    assert_eq!(list(&tiers["long"], "stores").len(), 2);
+
+    // And drawn again from the result.
+    let again = dir.path().join("again");
+    assert_succeeds(&run(&[
+        "report",
+        json.to_str().unwrap(),
+        again.to_str().unwrap(),
+    ]));
+    assert_eq!(names(&again), names(&report));
+}
+
+#[test]
+fn a_backing_file_with_something_in_it_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let backing = dir.path().join("mine");
+    std::fs::write(&backing, "mine").unwrap();
+    let output = run(&[
+        "bench",
+        "--tiers",
+        "--quick",
+        "--size",
+        "1M",
+        "--backing",
+        backing.to_str().unwrap(),
+    ]);
+    assert_fails(&output, 1, &["mine", "--backing"]);
+    assert_eq!(std::fs::read(&backing).unwrap(), b"mine");
 }
 
 /// Every key of a run of the cache, and what can be known of its value.

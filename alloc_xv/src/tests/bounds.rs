@@ -82,7 +82,7 @@ fn an_allocation_that_packs_touches_no_more_blocks_than_the_constant() {
 }
 
 /// A pool of 4,000 objects was overwritten once before its packing thread had woken up: its pages held up to
-/// 7 % more than its blocks. Now the thread need not come at all.
+/// 6 % more than its blocks. Now the thread need not come at all.
 #[cfg(feature = "std")]
 #[test]
 fn a_small_pool_stays_packed_though_its_thread_is_late() {

@@ -130,6 +130,8 @@ pub fn run_copies(
     })?;
     Ok(CopiesResult {
         second_copy_vs_lz4: taken(1) as f64 / taken(0).max(1) as f64,
+        first_copy_bytes: before[1],
+        lz4_first_copy_bytes: before[0],
         second_copy_bytes: taken(1),
         lz4_second_copy_bytes: taken(0),
         pages: first as u64,

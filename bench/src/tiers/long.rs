@@ -23,14 +23,14 @@ pub fn run_long(
     pages: &[Page],
     seed: u64,
     operations: u64,
-    tiered: Option<Build<'_>>,
+    tiered: Build<'_>,
     progress: &mut dyn FnMut(f64),
 ) -> Result<LongResult, String> {
     let mut pattern = Pattern::new(pages.len(), COLD_PERCENT, seed)?;
-    let mut stores = vec![Plain::lz4(pages.len())?];
-    if let Some(build) = tiered {
-        stores.push(build(&StoreOptions::new(pages.len()))?);
-    }
+    let stores = vec![
+        Plain::lz4(pages.len())?,
+        tiered(&StoreOptions::new(pages.len()))?,
+    ];
     let mut replay = Replay::new(pages, stores);
     let mut block = Vec::new();
     pattern.fill(&mut block);

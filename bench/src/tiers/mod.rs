@@ -62,7 +62,7 @@ pub use self::scan::TextRuns;
 pub use self::setting::{Lengths, run_setting};
 pub use self::store::{Build, Page, Plain, PutError, Store, StoreOptions};
 pub use self::tiered::Tiered;
-pub use self::writeback::{BackingFile, run_writeback};
+pub use self::writeback::{BackingFile, backing_bytes, run_writeback};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -108,13 +108,15 @@ impl TiersPlan {
 pub fn run_tiers(
     bytes: &[u8],
     plan: &TiersPlan,
-    tiered: Option<Build<'_>>,
+    tiered: Build<'_>,
     progress: &mut dyn FnMut(&str, f64),
 ) -> Result<TiersResult, String> {
     let (pages, rest) = bytes.as_chunks::<4096>();
     if !rest.is_empty() {
         return Err(format!("{} bytes are not whole pages of 4096", bytes.len()));
     }
+    // First, so that what is wrong with the place is known before the work.
+    let backing = BackingFile::at(plan.backing.as_deref())?;
     // The parts' shares of the time.
     let end = if plan.long.is_some() { 0.3 } else { 1.0 };
     let lengths = plan.lengths();
@@ -126,25 +128,15 @@ pub fn run_tiers(
     };
     let cold80 = setting(80, 0.0)?;
     let cold95 = setting(95, 0.3)?;
-    let (mut copies, mut writeback, mut long) = (None, None, None);
-    if let Some(build) = tiered {
-        let mut inner = |share: f64| progress("tiers, copies", (0.6 + 0.2 * share) * end);
-        let lengths = plan.copies_lengths();
-        copies = Some(run_copies(pages, plan.seed, lengths, build, &mut inner)?);
-        let mut inner = |share: f64| progress("tiers, writeback", (0.8 + 0.2 * share) * end);
-        writeback = Some(run_writeback(
-            pages,
-            plan.seed,
-            plan.lengths(),
-            plan.backing.as_deref(),
-            build,
-            &mut inner,
-        )?);
-    }
-    if let Some(operations) = plan.long {
-        let mut inner = |share: f64| progress("tiers, long run", end + (1.0 - end) * share);
-        long = Some(run_long(pages, plan.seed, operations, tiered, &mut inner)?);
-    }
+    let mut inner = |share: f64| progress("tiers, copies", (0.6 + 0.2 * share) * end);
+    let copies = run_copies(pages, plan.seed, plan.copies_lengths(), tiered, &mut inner)?;
+    let mut inner = |share: f64| progress("tiers, writeback", (0.8 + 0.2 * share) * end);
+    let writeback = run_writeback(pages, plan.seed, lengths, &backing, tiered, &mut inner)?;
+    let mut inner = |share: f64| progress("tiers, long run", end + (1.0 - end) * share);
+    let long = plan
+        .long
+        .map(|operations| run_long(pages, plan.seed, operations, tiered, &mut inner))
+        .transpose()?;
     progress("done", 1.0);
     Ok(TiersResult {
         cold80,

@@ -40,6 +40,9 @@ impl Mean {
     }
 }
 
+/// A mean for each part.
+pub(super) type Parts = [Mean; PARTS];
+
 /// Times of a phase, together and in parts.
 #[derive(Default)]
 pub(super) struct Times {
@@ -47,8 +50,8 @@ pub(super) struct Times {
     pub(super) hot_get: Recorder,
     pub(super) cold_get: Recorder,
     pub(super) put: Recorder,
-    pub(super) get_parts: [Mean; PARTS],
-    pub(super) put_parts: [Mean; PARTS],
+    pub(super) get_parts: Parts,
+    pub(super) put_parts: Parts,
     /// Of the group of operations that is being done: gets, puts.
     group: [Mean; 2],
     /// Groups, and those of them that are in no part because the CPU was taken away.
@@ -57,7 +60,7 @@ pub(super) struct Times {
 }
 
 /// The middle one of the ratios of the parts' means; `None` where no part has both.
-pub(super) fn middle_ratio(ours: &[Mean; PARTS], theirs: &[Mean; PARTS]) -> Option<f64> {
+pub(super) fn middle_ratio(ours: &Parts, theirs: &Parts) -> Option<f64> {
     let mut ratios: Vec<f64> = ours
         .iter()
         .zip(theirs)

@@ -14,9 +14,9 @@ pub struct TiersResult {
     /// 95 % of the pages are cold.
     pub cold95: TierSetting,
     /// A second copy of the pages, a little changed; and what looking for copies costs where there are none.
-    pub copies: Option<CopiesResult>,
+    pub copies: CopiesResult,
     /// Half of the memory that is needed, and a backing file.
-    pub writeback: Option<WritebackResult>,
+    pub writeback: WritebackResult,
     /// Memory over a long run.
     pub long: Option<LongResult>,
 }
@@ -24,15 +24,12 @@ pub struct TiersResult {
 impl TiersResult {
     /// Pages that came back different, in all parts and stores.
     pub fn mismatches(&self) -> u64 {
-        let copies = self.copies.iter();
-        let back = self.writeback.iter();
         let long = self.long.iter().flat_map(|long| &long.stores);
         self.cold80.mismatches
             + self.cold95.mismatches
-            + copies
-                .map(|copies| copies.mismatches + copies.unrelated.mismatches)
-                .sum::<u64>()
-            + back.map(|back| back.mismatches).sum::<u64>()
+            + self.copies.mismatches
+            + self.copies.unrelated.mismatches
+            + self.writeback.mismatches
             + long.map(|store| store.mismatches).sum::<u64>()
     }
 
@@ -46,23 +43,23 @@ impl TiersResult {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TierSetting {
     /// Bytes of pages held to all memory counted, of the tiered store.
-    pub effective_ratio: Option<f64>,
+    pub effective_ratio: f64,
     /// The same of LZ4 alone.
     pub lz4_effective_ratio: f64,
     /// The same of zstd level 1 alone.
     pub zstd1_effective_ratio: f64,
     /// Median get of the hot set.
-    pub hot_get_p50_vs_lz4: Option<f64>,
+    pub hot_get_p50_vs_lz4: f64,
     /// Mean get of the whole pattern: of 25 parts of it, the ratio in the middle.
-    pub mean_get_vs_lz4: Option<f64>,
+    pub mean_get_vs_lz4: f64,
     /// Mean put of the whole pattern after the fill: of 25 parts of it, the ratio in the middle.
-    pub put_vs_lz4: Option<f64>,
+    pub put_vs_lz4: f64,
     /// Pages that came back different, in all stores. Anything but 0 is a bug.
     pub mismatches: u64,
     /// Mean put of the fill: of 25 parts of it, the ratio in the middle.
-    pub fill_put_vs_lz4: Option<f64>,
+    pub fill_put_vs_lz4: f64,
     /// `effective_ratio` divided by `lz4_effective_ratio`.
-    pub effective_ratio_vs_lz4: Option<f64>,
+    pub effective_ratio_vs_lz4: f64,
     /// Pages of the hot set.
     pub hot_pages: u64,
     /// Operations of the measured phase.
@@ -181,6 +178,10 @@ pub struct TierCounters {
 pub struct CopiesResult {
     /// Memory that the tiered store takes for the second copy, to what LZ4 alone takes for it.
     pub second_copy_vs_lz4: f64,
+    /// Bytes that the first copy takes in the tiered store, alone in it.
+    pub first_copy_bytes: u64,
+    /// Bytes that it takes with LZ4 alone.
+    pub lz4_first_copy_bytes: u64,
     /// Bytes that the second copy takes in the tiered store.
     pub second_copy_bytes: u64,
     /// Bytes that it takes with LZ4 alone.

@@ -1,7 +1,7 @@
 //! One setting: fill, cool down, and the measured phase.
 
 use super::pattern::{OPERATIONS_PER_SECOND, Pattern};
-use super::replay::{Lane, Replay, Times, middle_ratio};
+use super::replay::{Lane, PARTS, Parts, Replay, Times, middle_ratio};
 use super::result::{TierSetting, TierStore};
 use super::store::{Build, Page, Plain, StoreOptions};
 
@@ -30,14 +30,15 @@ pub fn run_setting(
     cold_percent: usize,
     seed: u64,
     lengths: Lengths,
-    tiered: Option<Build<'_>>,
+    tiered: Build<'_>,
     progress: &mut dyn FnMut(f64),
 ) -> Result<TierSetting, String> {
     let mut pattern = Pattern::new(pages.len(), cold_percent, seed)?;
-    let mut stores = vec![Plain::lz4(pages.len())?, Plain::zstd1(pages.len())?];
-    if let Some(build) = tiered {
-        stores.push(build(&StoreOptions::new(pages.len()))?);
-    }
+    let stores = vec![
+        Plain::lz4(pages.len())?,
+        Plain::zstd1(pages.len())?,
+        tiered(&StoreOptions::new(pages.len()))?,
+    ];
     let mut replay = Replay::new(pages, stores);
     let new_times = || -> Vec<Times> { replay.lanes.iter().map(|_| Times::default()).collect() };
     let (mut fill, mut times) = (new_times(), new_times());
@@ -60,11 +61,11 @@ pub fn run_setting(
         operations.clear();
         pattern.second(&mut operations);
         done += operations.len() as u64;
-        let part = (second * super::replay::PARTS as u64 / seconds) as usize;
+        let part = (second * PARTS as u64 / seconds) as usize;
         replay.second(&operations, &mut times, part)?;
         progress(0.6 + 0.4 * second as f64 / seconds as f64);
     }
-    Ok(summary(replay, &fill, &times, &settled, &pattern, done))
+    summary(&replay, &fill, &times, &settled, &pattern, done)
 }
 
 /// In each of three parts of a minute every hot page is read once, and no other; then comes all
@@ -90,13 +91,13 @@ pub(super) fn cool_down(
 }
 
 fn summary(
-    replay: Replay<'_>,
+    replay: &Replay<'_>,
     fill: &[Times],
     times: &[Times],
     settled: &[f64],
     pattern: &Pattern,
     operations: u64,
-) -> TierSetting {
+) -> Result<TierSetting, String> {
     let lz4_bytes = replay.lanes[LZ4].store.memory().total_bytes();
     let stores: Vec<TierStore> = (0..replay.lanes.len())
         .map(|at| {
@@ -109,31 +110,27 @@ fn summary(
             )
         })
         .collect();
-    let ratio = |at: usize| stores.get(at).map(|store| store.effective_ratio);
-    let effective_ratio = ratio(TIERED);
-    let lz4 = ratio(LZ4).unwrap_or_default();
-    let tiered = times.get(TIERED);
-    TierSetting {
-        effective_ratio,
+    let [lz4, zstd1, tiered] = [LZ4, ZSTD1, TIERED].map(|at| stores[at].effective_ratio);
+    let ratio = |times: &[Times], parts: fn(&Times) -> &Parts| {
+        middle_ratio(parts(&times[TIERED]), parts(&times[LZ4]))
+            .ok_or("the machine is too busy to measure times; try again when it is not")
+    };
+    let hot_p50 = |at: usize| stores[at].hot_get_ns.p50.max(1) as f64;
+    Ok(TierSetting {
+        effective_ratio: tiered,
         lz4_effective_ratio: lz4,
-        zstd1_effective_ratio: ratio(ZSTD1).unwrap_or_default(),
-        hot_get_p50_vs_lz4: stores
-            .get(TIERED)
-            .map(|tiered| tiered.hot_get_ns.p50 as f64 / stores[LZ4].hot_get_ns.p50.max(1) as f64),
-        mean_get_vs_lz4: tiered
-            .and_then(|tiered| middle_ratio(&tiered.get_parts, &times[LZ4].get_parts)),
-        put_vs_lz4: tiered
-            .and_then(|tiered| middle_ratio(&tiered.put_parts, &times[LZ4].put_parts)),
+        zstd1_effective_ratio: zstd1,
+        hot_get_p50_vs_lz4: hot_p50(TIERED) / hot_p50(LZ4),
+        mean_get_vs_lz4: ratio(times, |times| &times.get_parts)?,
+        put_vs_lz4: ratio(times, |times| &times.put_parts)?,
         mismatches: stores.iter().map(|store| store.mismatches).sum(),
-        fill_put_vs_lz4: fill
-            .get(TIERED)
-            .and_then(|tiered| middle_ratio(&tiered.put_parts, &fill[LZ4].put_parts)),
-        effective_ratio_vs_lz4: effective_ratio.map(|tiered| tiered / lz4),
+        fill_put_vs_lz4: ratio(fill, |times| &times.put_parts)?,
+        effective_ratio_vs_lz4: tiered / lz4,
         hot_pages: pattern.hot().len() as u64,
         operations,
         logical_s: replay.now_ms / 1000,
         stores,
-    }
+    })
 }
 
 fn store(

@@ -7,16 +7,12 @@ use compcache_tiers::{Config, Error, Ladder};
 
 use super::result::{TierCounters, TierMemory};
 use super::store::{Page, PutError, Store, StoreOptions};
+use super::writeback::backing_bytes;
 
 /// The codecs: LZ4 for what is put, zstd for what is cold.
 const LADDER: &str = "lz4 zstd:9";
 /// Pages' worth of background work in a logical second, at most: some milliseconds.
 const BUDGET: u64 = 1024;
-/// What a backing file may grow to, for each page of the device: all of them raw, with what
-/// belongs to their records, and room to clean.
-const BACKING_BYTES_PER_PAGE: u64 = 5 << 10;
-const BACKING_BYTES_MIN: u64 = 16 << 20;
-
 /// The page cache with its policy, and a backing store if there is to be one.
 pub struct Tiered {
     tiered: compcache_tiers::Tiered,
@@ -42,8 +38,7 @@ impl Tiered {
         let tiered = compcache_tiers::Tiered::new(ladder, pages, config)
             .map_err(|error| in_words(&error))?;
         if let Some(path) = &options.backing {
-            let bytes = (options.pages * BACKING_BYTES_PER_PAGE).max(BACKING_BYTES_MIN);
-            let file = open_backing(path, bytes)?;
+            let file = open_backing(path, backing_bytes(options.pages as usize))?;
             tiered
                 .set_store(Box::new(file))
                 .map_err(|error| in_words(&error))?;

@@ -15,8 +15,17 @@ use crate::rng::Rng;
 
 /// Share of cold pages.
 const COLD_PERCENT: usize = 80;
+/// What a backing store may grow to, for each page of the device: all of them raw, with what
+/// belongs to their records, and room to clean.
+const BYTES_PER_PAGE: u64 = 5 << 10;
+const BYTES_MIN: u64 = 16 << 20;
 /// Logical seconds of background work that a put may wait for.
 const WAITS_MAX: u32 = 600;
+
+/// The most bytes of a backing file or device that a store of `pages` pages may use.
+pub fn backing_bytes(pages: usize) -> u64 {
+    (pages as u64 * BYTES_PER_PAGE).max(BYTES_MIN)
+}
 
 /// A backing file for the time of the run; removed in the end, unless it is a device.
 pub struct BackingFile {
@@ -155,11 +164,10 @@ pub fn run_writeback(
     pages: &[Page],
     seed: u64,
     lengths: Lengths,
-    backing: Option<&Path>,
+    backing: &BackingFile,
     build: Build<'_>,
     progress: &mut dyn FnMut(f64),
 ) -> Result<WritebackResult, String> {
-    let backing = BackingFile::at(backing)?;
     let needed_bytes = needed(pages, seed, lengths, build)?;
     progress(0.25);
     let mut options = StoreOptions::new(pages.len());
@@ -186,7 +194,7 @@ pub fn run_writeback(
     let file_bytes = backing.bytes().unwrap_or(counters.backing_bytes);
     let runs = TextRuns::of(pages);
     let text_runs_found = runs
-        .count_in(&backing.path)
+        .count_in(&backing.path, backing_bytes(pages.len()))
         .map_err(|error| format!("{}: cannot read: {error}", backing.path.display()))?;
     progress(0.8);
     read_everything(&mut limited, &pattern, seed)?;

@@ -49,15 +49,15 @@ pub(super) fn encode(
             }
         }
         let matched = both.get(..both.len() - LAST_LITERALS)?;
-        let (mut at, mut offset) = (begin, prefix);
-        let mut search = Search { matched, prefix };
-        while let Some(found) = search.next(table, at, last, offset) {
-            let (at_, from) = extend_back(both, found.at, found.from, anchor);
-            let len = found.len + (found.at - at_);
-            offset = at_ - from;
-            end = put_sequence(both, out, end, (anchor, at_), (offset, len))?;
-            anchor = at_ + len;
-            at = anchor;
+        let search = Search { matched, prefix };
+        let mut offset = prefix;
+        while let Some(found) = search.next(table, anchor.max(begin), last, offset) {
+            // What is the same before both belongs to the match.
+            let (at, from) = extend_back(both, found.at, found.from, anchor);
+            let len = found.len + (found.at - at);
+            offset = at - from;
+            end = put_sequence(both, out, end, (anchor, at), (offset, len))?;
+            anchor = at + len;
             if let Some(word) = word_at(both, anchor - 2) {
                 table[hash(word)] = (anchor - 2) as u16;
             }
@@ -81,7 +81,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// The longest match at the next position, from `at` to `last`, that has any.
     fn next(
-        &mut self,
+        &self,
         table: &mut [u16; ENTRIES],
         mut at: usize,
         last: usize,

@@ -42,6 +42,7 @@ fn there_is_room_for_a_million_readers_and_not_one_more() {
 /// One key, three page ids. loom goes through all interleavings; its cells report a page that is
 /// written or freed while it is read.
 #[cfg(loom)]
+#[allow(unsafe_code, reason = "loom's cells are raw pointers")]
 mod model {
     use super::super::*;
     use loom::cell::UnsafeCell;

@@ -93,14 +93,13 @@ fn summary(result: &BenchResult) -> String {
     }
     if let Some(tiers) = &result.tiers {
         for (name, setting) in tiers.settings() {
-            if let (Some(ratio), Some(more)) =
-                (setting.effective_ratio, setting.effective_ratio_vs_lz4)
-            {
-                boxes.push((
-                    format!("{ratio:.2}×"),
-                    format!("pages to memory, tiered, {name}: {more:.2} times lz4's"),
-                ));
-            }
+            boxes.push((
+                format!("{:.2}×", setting.effective_ratio),
+                format!(
+                    "pages to memory, tiered, {name}: {:.2} times lz4's",
+                    setting.effective_ratio_vs_lz4
+                ),
+            ));
         }
     }
     let boxes: Vec<String> = boxes
@@ -228,8 +227,8 @@ fn tiers_tables(tiers: &TiersResult) -> String {
             .collect();
         html.push_str(&table(&format!("Tiers, {name}"), &header, &rows));
     }
-    if let Some(copies) = &tiers.copies {
-        html.push_str(&format!(
+    let copies = &tiers.copies;
+    html.push_str(&format!(
             "<h2>Tiers, copies</h2>\n<p>A second copy of {} pages, a third of them changed: {}, {:.3} of what lz4 takes for it. \
              On {} unrelated pages the search for copies takes {:.3} times the time of puts and {:.4} times the memory.</p>\n",
             grouped(copies.pages),
@@ -239,9 +238,8 @@ fn tiers_tables(tiers: &TiersResult) -> String {
             copies.unrelated.put_on_vs_off,
             copies.unrelated.memory_on_vs_off,
         ));
-    }
-    if let Some(back) = &tiers.writeback {
-        html.push_str(&format!(
+    let back = &tiers.writeback;
+    html.push_str(&format!(
             "<h2>Tiers, writeback</h2>\n<p>{} pages in {}, where {} are needed: {} in the file for {} of compressed bytes ({:.4}). \
              Of {} gets {} failed and {} were wrong; {} of {} runs of text are in the file.</p>\n",
             grouped(back.pages_held),
@@ -256,7 +254,6 @@ fn tiers_tables(tiers: &TiersResult) -> String {
             grouped(back.text_runs_found),
             grouped(back.text_runs),
         ));
-    }
     html
 }
 

@@ -14,12 +14,8 @@ pub(super) fn tiers(result: &TiersResult) -> String {
         text.push_str(&settings_memory(name, setting));
         text.push_str(&settings_times(name, setting));
     }
-    if let Some(copies) = &result.copies {
-        text.push_str(&copies_text(copies));
-    }
-    if let Some(back) = &result.writeback {
-        text.push_str(&writeback_text(back));
-    }
+    text.push_str(&copies_text(&result.copies));
+    text.push_str(&writeback_text(&result.writeback));
     if let Some(long) = &result.long {
         text.push_str(&long_text(long));
     }
@@ -92,29 +88,25 @@ fn settings_times(name: &str, setting: &TierSetting) -> String {
         }
     }
     let mut text = format!("\nTiers, {name}: time of one page\n{table}\n");
-    let compared = [
-        ("median hot get", setting.hot_get_p50_vs_lz4),
-        ("mean get", setting.mean_get_vs_lz4),
-        ("mean put", setting.put_vs_lz4),
-        ("mean put while filling", setting.fill_put_vs_lz4),
-    ];
-    let compared: Vec<String> = compared
-        .into_iter()
-        .filter_map(|(what, ratio)| Some(format!("{what} {:.3}", ratio?)))
-        .collect();
-    if !compared.is_empty() {
-        text.push_str(&format!("tiered, of lz4's: {}\n", compared.join(", ")));
-    }
+    text.push_str(&format!(
+        "tiered, of lz4's: median hot get {:.3}, mean get {:.3}, mean put {:.3}, while filling {:.3}\n",
+        setting.hot_get_p50_vs_lz4,
+        setting.mean_get_vs_lz4,
+        setting.put_vs_lz4,
+        setting.fill_put_vs_lz4,
+    ));
     text
 }
 
 fn counters_text(counters: &TierCounters) -> String {
     format!(
-        "{} pages recompressed, {} clusters, {} duplicates, {} patches, {} written back, {} read back",
+        "{} pages recompressed, {} in {} clusters, {} duplicates, {} patches, {} promoted, {} records written back, {} read back",
         grouped(counters.recompressed),
+        grouped(counters.clustered_pages),
         grouped(counters.clusters),
         grouped(counters.duplicates),
         grouped(counters.patches),
+        grouped(counters.promoted),
         grouped(counters.written_back),
         grouped(counters.read_back),
     )
