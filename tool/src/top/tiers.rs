@@ -6,6 +6,8 @@ use crate::units;
 
 /// Columns of the narrowest terminal that shows everything.
 const WIDTH: usize = 80;
+/// Lines for each of the three: more would be taken from what stands below.
+const LINES: usize = 2;
 
 /// Nothing for a device that does nothing to them.
 pub(super) fn lines(device: &Device) -> Vec<String> {
@@ -25,7 +27,7 @@ pub(super) fn lines(device: &Device) -> Vec<String> {
         .collect()
 }
 
-/// Parts behind a name, as many on a line as go into it.
+/// Parts behind a name, as many on a line as go into it; what does not go into two is left out.
 fn wrapped(name: &str, parts: &[String]) -> Vec<String> {
     let mut lines = vec![format!("{name:<8}")];
     for (nth, part) in parts.iter().enumerate() {
@@ -40,12 +42,13 @@ fn wrapped(name: &str, parts: &[String]) -> Vec<String> {
             line.push_str(comma);
         }
     }
+    lines.truncate(LINES);
     lines
 }
 
-/// `12 345 by themselves, 6 789 in 500 clusters, 345 same (67 patches), 1.2 GiB written back`
+/// `12 345 alone, 6 789 in 500 clusters, 345 same (67 patches), 1.2 GiB written back`
 fn forms(tiers: &Tiers) -> Vec<String> {
-    let mut parts = vec![format!("{} by themselves", short(tiers.own_pages))];
+    let mut parts = vec![format!("{} alone", short(tiers.own_pages))];
     if tiers.cluster_pages > 0 {
         let (pages, clusters) = (tiers.cluster_pages, tiers.clusters + tiers.backed_clusters);
         parts.push(format!("{} in {} clusters", short(pages), short(clusters)));
@@ -63,7 +66,7 @@ fn forms(tiers: &Tiers) -> Vec<String> {
     parts
 }
 
-/// `unused for 1 min: zstd:6 with neighbours, same once, similar as patches`
+/// `after 1 min: zstd:6 with neighbours, same pages once, similar as patches`
 fn rule(tiers: &Tiers) -> Vec<String> {
     let codec = |rung: u64| {
         let nth = usize::try_from(rung).ok()?.checked_sub(1)?;
@@ -72,7 +75,7 @@ fn rule(tiers: &Tiers) -> Vec<String> {
     let time = |turns: u64| seconds(tiers.turn_ms * turns);
     let mut parts = Vec::new();
     if let Some(codec) = codec(tiers.cool_rung) {
-        parts.push(format!("unused for {}: {codec}", time(1)));
+        parts.push(format!("after {}: {codec}", time(1)));
     }
     if let Some(codec) = codec(tiers.cold_rung) {
         let neighbours = if tiers.clusters_on {
@@ -81,7 +84,7 @@ fn rule(tiers: &Tiers) -> Vec<String> {
             ""
         };
         parts.push(format!(
-            "unused for {}: {codec}{neighbours}",
+            "after {}: {codec}{neighbours}",
             time(tiers.cold_age)
         ));
     }
