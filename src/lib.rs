@@ -71,5 +71,7 @@ pub use error::{BuildError, Error, WrittenBack};
 pub use sectors::SECTOR_SIZE;
 #[cfg(feature = "std")]
 pub use std_cache::StdCache;
-pub use tiers::{Policy, Recompress, Stand, Tick, TierStat, UNIT_LEN_MAX, What, Work, Worker};
+pub use tiers::{
+    Notes, Policy, Recompress, Stand, Tick, TierStat, UNIT_LEN_MAX, What, Work, Worker,
+};
 pub use workspace::{Shared, Workspace};

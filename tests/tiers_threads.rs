@@ -230,7 +230,7 @@ fn round<S: PageSource>(
     steps: u64,
 ) -> [u64; 4] {
     let ladder: Ladder = ladder.parse().unwrap();
-    let cache: Tested<S> = cache_with(source, ladder, config, 2);
+    let cache: Tested<S> = cache_with(source, ladder.clone(), config, 2);
     let store = Store::default();
     let mut policy = Policy::ALL;
     policy.turn_ms = 10;

@@ -183,7 +183,7 @@ impl Backing {
         let sums = segments.sums;
         let allocated = sums.blocks.saturating_mul(4096 * 1000);
         // A little under the bound; what is not live is estimated between two looks.
-        let bound = u64::from(self.options.bytes_permille_max - 7);
+        let bound = u64::from(self.options.bytes_permille_max - 3);
         let least = sums.live_units * UNIT_LEN as u64 * 1015;
         if allocated > (sums.payload_live * bound).max(least) {
             Need::Bytes

@@ -253,7 +253,7 @@ impl TryFrom<CodecId> for AnyCodec {
     /// decoder does not care about.
     ///
     /// # Errors
-    /// [`ParseCodecError::NotInThisBuild`].
+    /// [`ParseCodecError::NotInThisBuild`], and [`ParseCodecError::NeedsDictionary`].
     fn try_from(id: CodecId) -> Result<Self, ParseCodecError> {
         match id {
             CodecId::Raw => Ok(Self::Raw(Raw)),
@@ -261,6 +261,7 @@ impl TryFrom<CodecId> for AnyCodec {
             CodecId::Lz4 => Ok(Self::Lz4(Lz4)),
             #[cfg(feature = "zstd")]
             CodecId::Zstd => Ok(Self::Zstd(Zstd::default())),
+            CodecId::ZstdDict => Err(ParseCodecError::NeedsDictionary),
             #[allow(unreachable_patterns, reason = "with all codecs in the build")]
             codec => Err(ParseCodecError::NotInThisBuild { codec }),
         }

@@ -39,6 +39,8 @@ pub enum CodecId {
     Lz4 = 1,
     /// One zstd frame without its magic number.
     Zstd = 2,
+    /// The same, made with the dictionary of a `Ladder`.
+    ZstdDict = 3,
 }
 
 impl CodecId {
@@ -48,13 +50,14 @@ impl CodecId {
         self as u8
     }
 
-    /// The codec's name: `raw`, `lz4` or `zstd`.
+    /// The codec's name: `raw`, `lz4`, `zstd` or `zstd-dict`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::Lz4 => "lz4",
             Self::Zstd => "zstd",
+            Self::ZstdDict => "zstd-dict",
         }
     }
 }
@@ -69,6 +72,7 @@ impl TryFrom<u8> for CodecId {
             0 => Ok(Self::Raw),
             1 => Ok(Self::Lz4),
             2 => Ok(Self::Zstd),
+            3 => Ok(Self::ZstdDict),
             got => Err(ParseCodecError::UnknownId { got }),
         }
     }
@@ -200,7 +204,8 @@ pub trait Codec: Send + Sync {
         0
     }
 
-    /// The id that streams of a rung are stored under; `None` if there is no such rung.
+    /// The id that streams of a rung are stored under, from now on; `None` if there is no such rung. It
+    /// changes only when a dictionary is installed, which who compresses does itself.
     fn rung_id(&self, rung: usize) -> Option<CodecId> {
         (rung == 0).then(|| self.id())
     }

@@ -256,6 +256,8 @@ pub enum ParseCodecError {
         /// The byte.
         got: u8,
     },
+    /// Streams with a dictionary are read by the ladder that has it.
+    NeedsDictionary,
     /// `lz4hc` needs LZ4 and the global allocator, and this build was made without one of their features.
     NoLz4Hc,
     /// What follows `zstd:` is not a number.
@@ -295,7 +297,7 @@ impl fmt::Display for ParseCodecError {
             Self::UnknownName => write!(f, "no codec of this name: expected one of {ACCEPTED}"),
             Self::UnknownId { got } => write!(
                 f,
-                "no codec under this byte: expected 0 (raw), 1 (lz4) or 2 (zstd), got {got}"
+                "no codec under this byte: expected 0 (raw), 1 (lz4), 2 (zstd) or 3 (zstd-dict), got {got}"
             ),
             Self::LevelNotANumber => write!(
                 f,
@@ -304,6 +306,9 @@ impl fmt::Display for ParseCodecError {
             Self::LevelOutOfRange { min, max, got } => {
                 write!(f, "no such zstd level: expected {min} to {max}, got {got}")
             }
+            Self::NeedsDictionary => f.write_str(
+                "streams of zstd-dict are read by the list of codecs that has the dictionary, not by one codec",
+            ),
             Self::NoLz4Hc => {
                 write!(f, "this build has no lz4hc: expected one of {ACCEPTED}")
             }
@@ -368,6 +373,58 @@ impl Error for LadderError {
         }
     }
 }
+
+/// Why there is no dictionary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DictionaryError {
+    /// None of the denser codecs is zstd.
+    NoZstd,
+    /// There is one already; its streams need it.
+    Installed,
+    /// No dictionary is this long. Lengths in bytes.
+    Length {
+        /// The shortest.
+        min: usize,
+        /// The longest.
+        max: usize,
+        /// The length given.
+        got: usize,
+    },
+    /// The samples are none, too many, or not whole pages. Lengths in bytes.
+    Samples {
+        /// The length of a page.
+        page_len: usize,
+        /// The length of all samples.
+        got: usize,
+    },
+    /// zstd makes nothing of these bytes, or has no memory.
+    Refused,
+}
+
+impl fmt::Display for DictionaryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoZstd => f.write_str(
+                "a dictionary is for zstd: expected one among the denser codecs, such as `lz4 zstd:6`",
+            ),
+            Self::Installed => f.write_str("there is a dictionary already, and streams need it"),
+            Self::Length { min, max, got } => write!(
+                f,
+                "dictionary length: expected {min} to {max} bytes, got {got}"
+            ),
+            Self::Samples { page_len, got } => write!(
+                f,
+                "samples for a dictionary: expected whole pages of {page_len} bytes, up to 64 MiB, got {got} bytes"
+            ),
+            Self::Refused => {
+                f.write_str("zstd makes no dictionary of these bytes, or has no memory for it")
+            }
+        }
+    }
+}
+
+impl Error for DictionaryError {}
 
 fn page_too_long(f: &mut fmt::Formatter<'_>, max: usize, got: usize) -> fmt::Result {
     write!(f, "page too long: expected at most {max} bytes, got {got}")

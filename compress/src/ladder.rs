@@ -1,19 +1,25 @@
 //! [`Ladder`]: a codec for what is put, and denser ones for what lies for a while.
 
 use alloc::boxed::Box;
+#[cfg(feature = "zstd")]
+use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Range;
 use core::str::FromStr;
+#[cfg(feature = "zstd")]
+use std::sync::OnceLock;
 
 use crate::any::{AnyCodec, AnyWorkspace};
 use crate::codec::{Codec, CodecId, RUNGS_MAX, gather};
+#[cfg(feature = "zstd")]
+use crate::error::DictionaryError;
 use crate::error::{CompressError, DecompressError, LadderError, WorkspaceError};
 #[cfg(feature = "lz4")]
 use crate::lz4::{BoxedHc, Lz4, Lz4HcBox};
 use crate::memory::zeroed;
 use crate::raw::Raw;
 #[cfg(feature = "zstd")]
-use crate::zstd::{Compressor, Decompressor, Zstd};
+use crate::zstd::{Compressor, Decompressor, Dictionary, Zstd};
 
 #[cfg(test)]
 mod tests;
@@ -65,12 +71,46 @@ const EXTRA_LEN_MAX: usize = 64;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// # Dictionaries
+/// With zstd among the rungs, a dictionary can be installed once, at any time, through a shared reference:
+/// what the rungs make from then on is stored under [`CodecId::ZstdDict`], and whatever was made before is read
+/// as before. Only who compresses by the rungs should install it: between [`rung_id`](Codec::rung_id) and
+/// [`compress_rung`](Codec::compress_rung) it would make the id wrong. Clones share the dictionary. For 64 KiB
+/// it takes 93 KB for all decoders, and for each level of zstd 0.5 to 1.7 MB. On pages of five programs
+/// single pages become 9 to 11 % denser at level 6 and over.
+///
+/// ```
+/// # #[cfg(all(feature = "lz4", feature = "zstd"))] {
+/// use compress::{Codec, CodecId, Ladder, train_dictionary};
+///
+/// let page = |n: u32| (0..4096_u32).map(move |at| (at / 64 * (n % 7) + at % (n % 5 + 9)) as u8);
+/// let pages: Vec<u8> = (0..64).flat_map(page).collect();
+///
+/// let ladder: Ladder = "lz4 zstd:6".parse()?;
+/// ladder.install_dictionary(&train_dictionary(&pages, 4096, 16 << 10)?)?;
+/// assert_eq!(ladder.rung_id(1), Some(CodecId::ZstdDict));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
 pub struct Ladder {
     first: AnyCodec,
     /// The rungs there are come first.
     rungs: [Option<AnyCodec>; RUNGS_MAX],
+    /// A place for one, if zstd is among the rungs.
+    #[cfg(feature = "zstd")]
+    dictionary: Option<Arc<OnceLock<Dictionary>>>,
 }
+
+impl PartialEq for Ladder {
+    /// By the codecs.
+    fn eq(&self, other: &Self) -> bool {
+        self.first == other.first && self.rungs == other.rungs
+    }
+}
+
+impl Eq for Ladder {}
 
 impl Ladder {
     /// A ladder of a first codec and denser ones, in order.
@@ -97,6 +137,10 @@ impl Ladder {
         let (max, got) = (RUNGS_MAX, rung);
         let place = self.rungs.get_mut(rung - 1);
         *place.ok_or(LadderError::TooManyRungs { max, got })? = Some(codec);
+        #[cfg(feature = "zstd")]
+        if codec.id() == CodecId::Zstd && self.dictionary.is_none() {
+            self.dictionary = Some(Arc::new(OnceLock::new()));
+        }
         Ok(())
     }
 
@@ -112,6 +156,51 @@ impl Ladder {
     /// Those of [`Codec::workspace`].
     pub fn worker_workspace(&self, page_len: usize) -> Result<LadderWorkspace, WorkspaceError> {
         self.make_workspace(page_len, true)
+    }
+
+    /// Lets all rungs that are zstd compress with a dictionary, from now on.
+    ///
+    /// Bytes that [`train_dictionary`](crate::train_dictionary) made are best; any others serve as text that
+    /// pages may repeat. 256 bytes to 256 KiB.
+    ///
+    /// # Errors
+    /// [`DictionaryError::NoZstd`], [`DictionaryError::Installed`], [`DictionaryError::Length`] and
+    /// [`DictionaryError::Refused`]; after any of them all is as it was.
+    ///
+    /// # Time complexity
+    /// Linear in the dictionary, for each level: some 10 ms for 64 KiB at level 15.
+    #[cfg(feature = "zstd")]
+    pub fn install_dictionary(&self, bytes: &[u8]) -> Result<(), DictionaryError> {
+        let place = self.dictionary.as_ref().ok_or(DictionaryError::NoZstd)?;
+        if place.get().is_some() {
+            return Err(DictionaryError::Installed);
+        }
+        let levels = self.rungs.iter().flatten().filter_map(|codec| match codec {
+            AnyCodec::Zstd(zstd) => Some(*zstd),
+            _ => None,
+        });
+        let dictionary = Dictionary::new(bytes, levels)?;
+        place
+            .set(dictionary)
+            .map_err(|_| DictionaryError::Installed)
+    }
+
+    /// The memory that the dictionary holds, in bytes; 0 without one.
+    #[must_use]
+    pub fn dictionary_bytes(&self) -> usize {
+        #[cfg(feature = "zstd")]
+        {
+            self.dictionary().map_or(0, Dictionary::heap_bytes)
+        }
+        #[cfg(not(feature = "zstd"))]
+        {
+            0
+        }
+    }
+
+    #[cfg(feature = "zstd")]
+    fn dictionary(&self) -> Option<&Dictionary> {
+        self.dictionary.as_ref()?.get()
     }
 
     #[cfg(feature = "lz4")]
@@ -158,7 +247,12 @@ impl Ladder {
 
     /// Whether some codec's streams are stored under `id`.
     fn knows(&self, id: CodecId) -> bool {
-        id == CodecId::Raw || self.codecs().any(|codec| codec.id() == id)
+        match id {
+            CodecId::Raw => true,
+            #[cfg(feature = "zstd")]
+            CodecId::ZstdDict => self.dictionary().is_some(),
+            _ => self.codecs().any(|codec| codec.id() == id),
+        }
     }
 
     fn decode(
@@ -180,13 +274,22 @@ impl Ladder {
             #[cfg(feature = "lz4")]
             CodecId::Lz4 => Lz4::decode(stream, page),
             #[cfg(feature = "zstd")]
-            CodecId::Zstd => match more.and_then(|more| more.zstd.as_mut()) {
-                Some(zstd) => zstd.decompress(stream, page),
-                None => Err(DecompressError::WrongWorkspace {
-                    expected: id,
-                    got: first.id(),
-                }),
-            },
+            CodecId::Zstd | CodecId::ZstdDict => {
+                let dictionary = match id {
+                    CodecId::ZstdDict => self.dictionary().map(Dictionary::decoder),
+                    _ => None,
+                };
+                let got = first.id();
+                let decompressor = match (first, more) {
+                    (AnyWorkspace::Zstd(first), _) => Some(first.decompressor()),
+                    (_, Some(more)) => more.zstd.as_mut(),
+                    _ => None,
+                };
+                match decompressor {
+                    Some(zstd) => zstd.decompress(dictionary, stream, page),
+                    None => Err(DecompressError::WrongWorkspace { expected: id, got }),
+                }
+            }
             #[allow(unreachable_patterns, reason = "with all codecs in the build")]
             got => Err(DecompressError::UnknownCodec { got }),
         }
@@ -310,6 +413,8 @@ impl From<AnyCodec> for Ladder {
         Self {
             first,
             rungs: [None; RUNGS_MAX],
+            #[cfg(feature = "zstd")]
+            dictionary: None,
         }
     }
 }
@@ -403,7 +508,12 @@ impl Codec for Ladder {
     }
 
     fn rung_id(&self, rung: usize) -> Option<CodecId> {
-        self.rung(rung).map(|codec| codec.id())
+        let id = self.rung(rung)?.id();
+        #[cfg(feature = "zstd")]
+        if rung > 0 && id == CodecId::Zstd && self.dictionary().is_some() {
+            return Some(CodecId::ZstdDict);
+        }
+        Some(id)
     }
 
     fn compress_rung(
@@ -435,7 +545,8 @@ impl Codec for Ladder {
             #[cfg(feature = "zstd")]
             AnyCodec::Zstd(zstd) => {
                 let compressor = more.zstd.as_mut().ok_or(readers)?;
-                compressor.compress(zstd, page, out)
+                let dictionary = self.dictionary().and_then(|all| all.encoder(zstd));
+                compressor.compress(zstd, dictionary, page, out)
             }
             _ => Err(readers),
         }

@@ -61,7 +61,7 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "zstd"))]
 extern crate std;
 
 mod any;
@@ -82,7 +82,9 @@ mod zstd;
 
 pub use any::{AnyCodec, AnyWorkspace};
 pub use codec::{Codec, CodecId, PAGE_LEN_MAX, RUNGS_MAX, decompress_fragments};
-pub use error::{CompressError, DecompressError, LadderError, ParseCodecError, WorkspaceError};
+pub use error::{
+    CompressError, DecompressError, DictionaryError, LadderError, ParseCodecError, WorkspaceError,
+};
 #[cfg(all(feature = "alloc", any(feature = "lz4", feature = "zstd")))]
 pub use ladder::{Ladder, LadderWorkspace};
 #[cfg(all(feature = "lz4", feature = "alloc"))]
@@ -95,4 +97,4 @@ pub use lz4::{Lz4, Lz4Hc, Lz4HcWorkspace, Lz4Workspace};
 pub use raw::Raw;
 pub use same_filled::{fill, same_filled};
 #[cfg(feature = "zstd")]
-pub use zstd::{Zstd, ZstdWorkspace};
+pub use zstd::{Zstd, ZstdWorkspace, train_dictionary};

@@ -84,10 +84,6 @@ pub struct Lz4Workspace {
 
 /// Where five bytes were seen last, by their hash.
 #[repr(align(64))]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is no allocator that could hold the larger one"
-)]
 enum Table {
     /// Of our own encoders: pages take the first half, patches both.
     Small([[u16; encode::ENTRIES]; patch::ENTRIES / encode::ENTRIES]),

@@ -14,10 +14,13 @@ use crate::codec::{Codec, CodecId, check_page_len};
 use crate::error::{CompressError, DecompressError, ParseCodecError, WorkspaceError};
 
 mod context;
+mod dictionary;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use context::{Compressor, Decompressor};
+pub(crate) use dictionary::Dictionary;
+pub use dictionary::train_dictionary;
 
 /// zstd at one level, one magicless frame without content size and checksum.
 ///
@@ -116,6 +119,10 @@ impl ZstdWorkspace {
             .heap_bytes()
             .saturating_add(self.decompressor.heap_bytes())
     }
+
+    pub(crate) fn decompressor(&mut self) -> &mut Decompressor {
+        &mut self.decompressor
+    }
 }
 
 impl Codec for Zstd {
@@ -149,7 +156,7 @@ impl Codec for Zstd {
         page: &[u8],
         out: &mut [u8],
     ) -> Result<usize, CompressError> {
-        workspace.compressor.compress(*self, page, out)
+        workspace.compressor.compress(*self, None, page, out)
     }
 
     /// The decoder writes into `page` itself and refuses to pass its end; the window a frame
@@ -160,6 +167,6 @@ impl Codec for Zstd {
         compressed: &[u8],
         page: &mut [u8],
     ) -> Result<(), DecompressError> {
-        workspace.decompressor.decompress(compressed, page)
+        workspace.decompressor.decompress(None, compressed, page)
     }
 }

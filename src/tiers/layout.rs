@@ -21,6 +21,7 @@ const ALIGN: u64 = 8192;
 /// See the module's text. A region of length zero is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
+    pages: u64,
     clusters: u64,
     per_unit: u64,
     units: u64,
@@ -51,6 +52,7 @@ impl Layout {
         let shared = align(table + table_len);
         let shared_len = fit(fit(pages, keys.saturating_sub(shared)), u32::MAX as u64);
         Self {
+            pages,
             clusters,
             per_unit,
             units,
@@ -95,6 +97,14 @@ impl Layout {
         match unit < self.units {
             true => Some(self.clusters + 2 * unit + 1),
             false => None,
+        }
+    }
+
+    /// Whether the slot of a key can be written back: a page's, or a cluster's bytes.
+    pub(crate) const fn has_records(&self, key: u64) -> bool {
+        match key.checked_sub(self.clusters) {
+            None => key < self.pages,
+            Some(place) => place < 2 * self.units && place.is_multiple_of(2),
         }
     }
 
@@ -180,8 +190,11 @@ mod tests {
         for unit in 0..63 {
             let key = layout.cluster_data(unit).unwrap();
             assert_eq!(layout.cluster_info(unit), Some(key + 1));
+            assert!(layout.has_records(key) && !layout.has_records(key + 1));
             assert_eq!(layout.unit_of(16 * unit + 3), (unit, 3));
         }
+        assert!(layout.has_records(999) && !layout.has_records(1000));
+        assert!(!layout.has_records(layout.segments));
         assert_eq!(layout.cluster_data(63), None);
         assert_eq!(layout.shared(1000), None);
         assert_eq!(layout.table(1000), None);

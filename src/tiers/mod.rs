@@ -35,4 +35,4 @@ pub(crate) use layout::{Layout, UNIT_PAGES_MAX};
 pub use policy::{Policy, Tick};
 pub use recompress::{Recompress, What};
 pub use records::Stand;
-pub use worker::Worker;
+pub use worker::{Notes, Worker};

@@ -16,6 +16,8 @@ use lock_api::RawMutex;
 /// Which pages are to be stored again: zram's `type=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
+    /// Every page.
+    All,
     /// Pages that were not used since they were marked idle.
     Idle,
     /// Pages that no codec made smaller so far.
@@ -30,6 +32,7 @@ impl What {
         let idle = seen.life.age() == Life::AGE_MAX;
         let huge = seen.form == Form::Own(CodecId::Raw);
         match self {
+            Self::All => true,
             Self::Idle => idle,
             Self::Huge => huge,
             Self::HugeIdle => idle && huge,

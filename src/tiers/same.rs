@@ -11,7 +11,7 @@ use super::counters::{PATCH_HEAD, SHARED_HEAD, add};
 use super::links::bind_base;
 use super::worker::{Form, Seen, Worker, set_life};
 use crate::cache::{Cache, HUGE_SHARE, checksum_if};
-use crate::content::{Link, Stored};
+use crate::content::{Life, Link, Stored};
 use crate::error::Error;
 use crate::workspace::Shared;
 use alloc_xv::{PageSource, SlotState, Touch};
@@ -48,8 +48,10 @@ pub(crate) struct Run {
     /// The part of the features that is looked at, and how many there are.
     part: u64,
     parts: u64,
-    /// Places of the table.
+    /// Places of the table, and up to which it may be filled: an earlier run that had not ended may have
+    /// had more.
     places: u64,
+    filled: u64,
     /// The page, or the place of the table, to go on with.
     next: u64,
 }
@@ -71,6 +73,7 @@ impl Run {
             part: 0,
             parts: 0,
             places: 0,
+            filled: 0,
             next: 0,
         }
     }
@@ -82,6 +85,16 @@ pub(crate) struct Ages {
     pub(crate) same: u8,
     /// More than any age: no patches.
     pub(crate) patch: u8,
+}
+
+impl Ages {
+    /// From which age on everything is tried: a page that is younger is to be looked at again.
+    pub(crate) fn all(self) -> u8 {
+        match self.patch {
+            patch if patch > Life::AGE_MAX => self.same,
+            patch => self.same.max(patch),
+        }
+    }
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -100,6 +113,10 @@ where
             return;
         }
         let pages = used.orig_data_size / PAGE as u64;
+        let filled = match worker.run.stage {
+            Stage::Rest => places,
+            Stage::Pages | Stage::Clear => places.max(worker.run.filled),
+        };
         worker.next_shared = 0;
         worker.run = Run {
             stage: Stage::Pages,
@@ -108,6 +125,7 @@ where
                 .div_ceil(places)
                 .max(1),
             places,
+            filled,
             next: 0,
         };
     }
@@ -127,12 +145,13 @@ where
                 let mut found = None;
                 let next = self.slots.visit_leaf(from, self.pages(), |index, state| {
                     let seen = Seen::of(state);
-                    if found.is_none() && !matches!(seen.form, Form::None | Form::Backed(_)) {
+                    if !matches!(seen.form, Form::None | Form::Backed(_)) {
                         found = Some(index);
+                        return Touch::Stop;
                     }
                     Touch::Keep
                 })?;
-                worker.run.next = found.map_or(next, |index| index + 1);
+                worker.run.next = next;
                 if let Some(index) = found {
                     worker.work.leaves -= 1;
                     self.compare(worker, index, ages)?;
@@ -148,14 +167,14 @@ where
 
     fn clear_table(&self, worker: &mut Worker<C, PAGE>) -> Result<(), Error> {
         let run = &mut worker.run;
-        let end = run.places.min(run.next + 256);
+        let end = run.filled.min(run.next + 256);
         for place in run.next..end {
             if let Some(key) = self.layout.table(place) {
                 self.slots.clear(key)?;
             }
         }
         run.next = end;
-        if end == run.places {
+        if end == run.filled {
             run.next = 0;
             run.part += 1;
             run.stage = match run.part < run.parts {
@@ -175,20 +194,18 @@ where
         };
         let last = run.part + 1 == run.parts;
         let features = features(page);
-        let mut merged = false;
         for feature in features {
             if feature % run.parts != run.part {
                 continue;
             }
             let feature = feature / run.parts;
             let sets = run.places / WAYS;
-            let print = feature / sets & ((1 << PRINT_BITS) - 1);
+            let print = (feature / sets) & ((1 << PRINT_BITS) - 1);
             let (other, room) = self.find(feature % sets * WAYS, print, index)?;
-            if let Some(other) = other.filter(|&other| other != index) {
-                merged = self.merge(worker, (index, seen), other, ages)?;
-                if merged {
-                    break;
-                }
+            if let Some(other) = other.filter(|&other| other != index)
+                && self.merge(worker, (index, seen), other, ages)?
+            {
+                break;
             }
             // The older one stays, as long as it is there.
             if let (None, Some(key)) = (other, room)
@@ -198,9 +215,9 @@ where
                 let _ = self.slots.set_value(key, print << 32 | index);
             }
         }
-        if !merged {
-            self.note(index, |life| if last { life.with_seen() } else { life });
-        }
+        // Also if it was merged: then the other may have become a link to what this one has.
+        let tried = last && seen.life.age() >= ages.all();
+        self.note(index, |life| if tried { life.with_seen() } else { life });
         Ok(())
     }
 

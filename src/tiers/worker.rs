@@ -60,17 +60,61 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
         }
     }
 
+    /// A worker that goes on where another was, whose buffers are gone.
+    pub const fn with_notes(codec: C::Workspace, notes: Notes) -> Self {
+        let mut worker = Self::new(codec);
+        worker.progress = notes.progress;
+        worker.run = notes.run;
+        worker.next_shared = notes.next_shared;
+        worker
+    }
+
+    /// What another worker needs to go on where this one is.
+    pub const fn notes(&self) -> Notes {
+        Notes {
+            progress: self.progress,
+            run: self.run,
+            next_shared: self.next_shared,
+        }
+    }
+
     /// Forgets where it was, for another cache: what a worker has noted of one is nothing for the next.
     pub fn restart(&mut self) {
+        let notes = Notes::new();
         self.work = Work::default();
-        self.progress = Progress::new();
-        self.run = Run::new();
-        self.next_shared = 0;
+        self.progress = notes.progress;
+        self.run = notes.run;
+        self.next_shared = notes.next_shared;
     }
 
     /// What was done since the last call.
     pub fn take_work(&mut self) -> Work {
         core::mem::take(&mut self.work)
+    }
+}
+
+/// How far a worker is: all of it but the buffers, which may go while there is nothing to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Notes {
+    pub(crate) progress: Progress,
+    pub(crate) run: Run,
+    pub(crate) next_shared: u32,
+}
+
+impl Notes {
+    /// Of a worker that has done nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            progress: Progress::new(),
+            run: Run::new(),
+            next_shared: 0,
+        }
+    }
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -154,6 +198,9 @@ impl Seen {
         size: 0,
     };
 }
+
+/// A slot that is held, whose page the worker has read, and what it says.
+pub(crate) type MarkedSlot<'c, S, L, const ARENAS: usize> = (Slot<'c, S, L, ARENAS>, Seen);
 
 /// Changes what a slot says of its page's past. It is held, and holds an object or a link.
 pub(crate) fn set_life<S: PageSource, L: RawMutex, const ARENAS: usize>(
@@ -239,10 +286,7 @@ where
     }
 
     /// Holds the slot of a page that the worker has read, if it was not overwritten since.
-    pub(crate) fn marked(
-        &self,
-        index: u64,
-    ) -> Result<Option<(Slot<'_, S, L, ARENAS>, Seen)>, Error> {
+    pub(crate) fn marked(&self, index: u64) -> Result<Option<MarkedSlot<'_, S, L, ARENAS>>, Error> {
         let Some(slot) = self.slots.get(index)? else {
             return Ok(None);
         };

@@ -19,6 +19,8 @@ pub enum Error {
     },
     /// The backing store took no records.
     Write(WriteError),
+    /// No memory for the buffers of the one who makes pages denser.
+    Workspace(compress::WorkspaceError),
     /// There is no backing store.
     NoStore,
     /// There is a backing store already.
@@ -35,6 +37,7 @@ impl fmt::Display for Error {
                 write!(f, "page {index} not read from the backing store: {error}")
             }
             Self::Write(error) => write!(f, "not written back: {error}"),
+            Self::Workspace(error) => write!(f, "no buffers for denser codecs: {error}"),
             Self::NoStore => f.write_str("there is no backing store; set one with backing_dev"),
             Self::HasStore => f.write_str("there is a backing store already"),
             Self::WritebackLimit => {

@@ -3,9 +3,9 @@
 use crate::error::Error;
 use crate::stat::count;
 use crate::tiered::{Cache, Inner, PAGE};
-use compcache::{Stand, Tick, Worker, Workspace};
+use compcache::{Notes, Policy, Stand, Tick, Work, Worker, Workspace};
 use compcache_backing::{Backing, Owner, Token, WriteError};
-use compress::{Ladder, LadderWorkspace};
+use compress::{Codec, Ladder, WorkspaceError};
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -25,9 +25,14 @@ const ROOM_SHARE: u64 = 16;
 
 /// What the worker has at hand.
 pub(crate) struct Desk {
-    pub(crate) worker: Box<Worker<Ladder, PAGE>>,
-    /// For pages that come back.
-    pub(crate) space: Box<Workspace<Ladder, PAGE>>,
+    ladder: Ladder,
+    /// The worker's buffers, over a MiB with zstd: there while there is work, or always.
+    worker: Option<Box<Worker<Ladder, PAGE>>>,
+    keeps_worker: bool,
+    worker_bytes: usize,
+    notes: Notes,
+    /// For pages that come back; there with a store.
+    space: Option<Box<Workspace<Ladder, PAGE>>>,
     /// Where to look for pages to write back next, and by which age.
     next: u64,
     /// Records of a batch, one behind the other, and whose they are.
@@ -39,16 +44,82 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(worker: LadderWorkspace, space: LadderWorkspace) -> Self {
-        Self {
-            worker: Box::new(Worker::new(worker)),
-            space: Box::new(Workspace::new(space)),
+    pub(crate) fn new(ladder: Ladder, keeps_worker: bool) -> Result<Self, WorkspaceError> {
+        let mut desk = Self {
+            ladder,
+            worker: None,
+            keeps_worker,
+            worker_bytes: 0,
+            notes: Notes::new(),
+            space: None,
             next: 0,
-            bytes: Vec::with_capacity(BATCH_BYTES + 2 * compcache_backing::RECORD_MAX),
-            records: Vec::with_capacity(BATCH_RECORDS),
-            tokens: Vec::with_capacity(BATCH_RECORDS),
+            bytes: Vec::new(),
+            records: Vec::new(),
+            tokens: Vec::new(),
             clean_at: None,
+        };
+        if keeps_worker {
+            desk.hire()?;
         }
+        Ok(desk)
+    }
+
+    fn hire(&mut self) -> Result<(), WorkspaceError> {
+        if self.worker.is_none() {
+            let workspace = self.ladder.worker_workspace(PAGE)?;
+            self.worker_bytes = workspace.heap_bytes() + size_of::<Worker<Ladder, PAGE>>();
+            self.worker = Some(Box::new(Worker::with_notes(workspace, self.notes)));
+        }
+        Ok(())
+    }
+
+    /// Takes all memory that writing back and bringing back needs, now: later it may be short.
+    pub(crate) fn equip(&mut self) -> Result<(), Error> {
+        self.keeps_worker = true;
+        self.worker()?;
+        self.space()?;
+        self.bytes
+            .reserve(BATCH_BYTES + 2 * compcache_backing::RECORD_MAX);
+        self.records.reserve(BATCH_RECORDS);
+        self.tokens.reserve(BATCH_RECORDS);
+        Ok(())
+    }
+
+    /// The worker, where the last one was.
+    pub(crate) fn worker(&mut self) -> Result<&mut Worker<Ladder, PAGE>, Error> {
+        self.hire().map_err(Error::Workspace)?;
+        self.worker.as_deref_mut().ok_or(Error::NoStore)
+    }
+
+    pub(crate) fn space(&mut self) -> Result<&mut Workspace<Ladder, PAGE>, Error> {
+        if self.space.is_none() {
+            let workspace = self.ladder.workspace(PAGE).map_err(Error::Workspace)?;
+            self.space = Some(Box::new(Workspace::new(workspace)));
+        }
+        self.space.as_deref_mut().ok_or(Error::NoStore)
+    }
+
+    /// Gives the worker's buffers back while there is nothing to do.
+    pub(crate) fn rest(&mut self) {
+        if !self.keeps_worker
+            && let Some(worker) = self.worker.take()
+        {
+            self.notes = worker.notes();
+            self.worker_bytes = 0;
+        }
+    }
+
+    /// How far the worker is.
+    fn is_due(&mut self, cache: &Cache, policy: &Policy, now: u64) -> bool {
+        if self.worker.is_some() {
+            return true;
+        }
+        cache.is_due(&mut self.notes, policy, now)
+    }
+
+    /// Bytes of the worker's buffers now, and of those of a store.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.worker_bytes + self.bytes.capacity()
     }
 }
 
@@ -133,7 +204,11 @@ impl Inner {
             let Some(index) = found.filter(|&index| index < range.end) else {
                 continue;
             };
-            let Some((key, record)) = self.cache.take_record(&mut desk.worker, index)? else {
+            desk.worker()?;
+            let Some(worker) = desk.worker.as_deref_mut() else {
+                continue;
+            };
+            let Some((key, record)) = self.cache.take_record(worker, index)? else {
                 continue;
             };
             // Another page of a cluster that is in the batch already.
@@ -199,7 +274,11 @@ impl Inner {
         let policy = *self.policy.read();
         let before = self.cache.mm_stat().mem_used_total;
         self.cache.set_mem_limit(self.mem_limit.load(Relaxed));
-        let squeezed = self.cache.squeeze(&mut desk.worker, &policy, SQUEEZE);
+        let squeezed = match desk.worker() {
+            Ok(worker) => self.cache.squeeze(worker, &policy, SQUEEZE),
+            // Without memory for its buffers nothing gets denser.
+            Err(_) => Ok(Work::default()),
+        };
         self.limit_puts();
         let squeezed = squeezed?;
         if squeezed.changed > 0 {
@@ -208,17 +287,19 @@ impl Inner {
                 return Ok(true);
             }
         }
+        // Where the work went into looking for pages it goes on from there the next time.
+        let squeezed = squeezed.changed > 0 || squeezed.units() >= SQUEEZE;
         let Some(store) = self.backing.read().clone() else {
-            return Ok(squeezed.changed > 0);
+            return Ok(squeezed);
         };
         match self.evict(desk, &store, ROOM) {
-            Ok(0) => Ok(squeezed.changed > 0),
+            Ok(0) => Ok(squeezed),
             Ok(_) => {
                 self.cache.compact_to_target();
                 Ok(true)
             }
             // The page stays in memory, and the put gets the cache's error.
-            Err(Error::Write(_) | Error::WritebackLimit) => Ok(squeezed.changed > 0),
+            Err(Error::Write(_) | Error::WritebackLimit) => Ok(squeezed),
             Err(error) => Err(error),
         }
     }
@@ -257,10 +338,24 @@ impl Inner {
     }
 
     pub(crate) fn tick_now(&self, budget: u64) -> Result<Tick, Error> {
+        self.tick(self.now_ms(), budget)
+    }
+
+    /// A tick, if there is something to do.
+    pub(crate) fn tick(&self, now_ms: u64, budget: u64) -> Result<Tick, Error> {
         let policy = *self.policy.read();
         let mut desk = self.desk.lock();
-        let now = self.now_ms();
-        Ok(self.cache.tick(&mut desk.worker, &policy, now, budget)?)
+        if !desk.is_due(&self.cache, &policy, now_ms) {
+            return Ok(Tick::default());
+        }
+        let tick = self.cache.tick(desk.worker()?, &policy, now_ms, budget)?;
+        if tick.work != Work::default() {
+            count(&self.counters.ticks);
+        }
+        if !tick.more {
+            desk.rest();
+        }
+        Ok(tick)
     }
 
     /// Makes room before a put has to wait for it, and cleans the store; a step of it. True if there is
@@ -272,9 +367,12 @@ impl Inner {
             let mut desk = self.desk.lock();
             more |= self.clean_store(store, &mut desk.clean_at, CLEAN_STEP);
             if !self.has_room() {
-                more |= self
-                    .evict(&mut desk, store, ROOM)
-                    .is_ok_and(|bytes| bytes > 0);
+                let bytes = self.evict(&mut desk, store, ROOM).unwrap_or(0);
+                if bytes > 0 {
+                    // Before it is asked again whether there is room: holes in pages are none.
+                    self.cache.compact_to_target();
+                    more = true;
+                }
             }
         }
         more
@@ -354,12 +452,16 @@ impl crate::Tiered {
         go_on: impl FnMut() -> bool,
     ) -> Result<u64, Error> {
         let mut desk = self.inner.desk.lock();
-        Ok(self.inner.cache.recompress(&mut desk.worker, how, go_on)?)
+        let done = self.inner.cache.recompress(desk.worker()?, how, go_on);
+        desk.rest();
+        Ok(done?)
     }
 
     /// Looks for pages that are the same or nearly, of all ages.
     pub fn merge(&self, go_on: impl FnMut() -> bool) -> Result<u64, Error> {
         let mut desk = self.inner.desk.lock();
-        Ok(self.inner.cache.merge_all(&mut desk.worker, go_on)?)
+        let done = self.inner.cache.merge_all(desk.worker()?, go_on);
+        desk.rest();
+        Ok(done?)
     }
 }

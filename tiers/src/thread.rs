@@ -18,16 +18,28 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn spawn(inner: &Arc<Inner>) -> io::Result<Self> {
+    pub(crate) fn spawn(inner: &Arc<Inner>, first: Option<fn()>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (weak, flag) = (Arc::downgrade(inner), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
             .name("compcache-tiers".into())
-            .spawn(move || run(&weak, &flag))?;
+            .spawn(move || {
+                if let Some(first) = first {
+                    first();
+                }
+                run(&weak, &flag);
+            })?;
         Ok(Self {
             stop,
             thread: Some(thread),
         })
+    }
+
+    /// Has it look again, before its time.
+    pub(crate) fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::reclaim::Desk;
 use crate::stat::{BackingStat, Counters, Stat, count};
 use crate::thread::Ticker;
 use alloc_xv::Compactor;
-use compcache::{Growth, Policy, StdCache, Tick, Work, Worker, Workspace, WrittenBack};
+use compcache::{Growth, Policy, StdCache, Tick, Work, Workspace, WrittenBack};
 use compcache_backing::{Backing, ReadError, Store, Token};
 use compress::{Codec, Ladder};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -38,8 +38,14 @@ pub struct Config {
     pub policy: Policy,
     /// How memory is taken from the system.
     pub growth: Growth,
-    /// Whether a thread does it. Without one, somebody calls [`Tiered::tick`].
+    /// Whether a thread does it. Without one, somebody calls [`Tiered::tick`], or
+    /// [`Tiered::start_thread`] later.
     pub thread: bool,
+    /// What that thread does before anything else: sets its priority, say.
+    pub thread_start: Option<fn()>,
+    /// Keep the buffers of the one who makes pages denser, over a MiB with zstd, while there is nothing to
+    /// do: where memory may not be had when there is, as for a swap device. With a store they are kept.
+    pub keep_worker: bool,
 }
 
 impl Default for Config {
@@ -48,6 +54,8 @@ impl Default for Config {
             policy: Policy::ALL,
             growth: Growth::Chunks,
             thread: true,
+            thread_start: None,
+            keep_worker: false,
         }
     }
 }
@@ -57,7 +65,8 @@ impl Default for Config {
 /// Every method takes `&self`, and any number of threads may call them.
 pub struct Tiered {
     pub(crate) inner: Arc<Inner>,
-    _ticker: Option<Ticker>,
+    ticker: Mutex<Option<Ticker>>,
+    thread_start: Option<fn()>,
     _compactor: Compactor,
 }
 
@@ -86,22 +95,19 @@ impl Tiered {
     /// An empty cache for a device of `pages.pages` pages: the ladder's first codec for what is put, its
     /// others for what is cold.
     pub fn new(ladder: Ladder, pages: compcache::Config, config: Config) -> Result<Self, NewError> {
-        let workspace = |worker: bool| {
-            match worker {
-                true => ladder.worker_workspace(PAGE),
-                false => ladder.workspace(PAGE),
-            }
-            .map_err(compcache::BuildError::Workspace)
-        };
-        let (worker, reader) = (workspace(true)?, workspace(false)?);
-        let readers = std::thread::available_parallelism().map_or(1, usize::from) + 2;
-        let workspace_bytes = worker.heap_bytes()
-            + size_of::<Worker<Ladder, PAGE>>()
-            + readers * (reader.heap_bytes() + size_of::<Workspace<Ladder, PAGE>>());
+        let reader = ladder
+            .workspace(PAGE)
+            .map_err(compcache::BuildError::Workspace)?;
+        let readers = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+        let workspace_bytes =
+            readers * (reader.heap_bytes() + size_of::<Workspace<Ladder, PAGE>>());
+        drop(reader);
         let cache = Cache::build_with(ladder.clone(), pages, config.growth)?;
         let cache = Arc::new(cache);
         let inner = Arc::new(Inner {
-            desk: Mutex::new(Desk::new(worker, reader)),
+            desk: Mutex::new(
+                Desk::new(ladder, config.keep_worker).map_err(compcache::BuildError::Workspace)?,
+            ),
             policy: RwLock::new(config.policy),
             backing: RwLock::new(None),
             mem_limit: AtomicU64::new(pages.mem_limit),
@@ -113,12 +119,32 @@ impl Tiered {
             cache,
         });
         inner.limit_puts();
-        let ticker = config.thread.then(|| Ticker::spawn(&inner));
-        Ok(Self {
+        let tiered = Self {
             _compactor: Compactor::spawn(&inner.cache).map_err(NewError::Thread)?,
-            _ticker: ticker.transpose().map_err(NewError::Thread)?,
+            ticker: Mutex::new(None),
+            thread_start: config.thread_start,
             inner,
-        })
+        };
+        if config.thread {
+            tiered.start_thread().map_err(NewError::Thread)?;
+        }
+        Ok(tiered)
+    }
+
+    /// Starts the thread that does what the policy wants, if it does not run: for a cache that had
+    /// nothing to do so far.
+    pub fn start_thread(&self) -> std::io::Result<()> {
+        let mut ticker = self.ticker.lock();
+        if ticker.is_none() {
+            *ticker = Some(Ticker::spawn(&self.inner, self.thread_start)?);
+        }
+        Ok(())
+    }
+
+    /// Whether that thread runs.
+    #[must_use]
+    pub fn has_thread(&self) -> bool {
+        self.ticker.lock().is_some()
     }
 
     /// The cache below: for limits, statistics, and what has no tiers. A page that it says is
@@ -217,14 +243,21 @@ impl Tiered {
         *self.inner.policy.read()
     }
 
-    /// Changes that.
+    /// Changes that. The thread takes it up at once.
     pub fn set_policy(&self, policy: Policy) {
-        *self.inner.policy.write() = policy;
+        {
+            let _desk = self.inner.desk.lock();
+            *self.inner.policy.write() = policy;
+            self.inner.limit_puts();
+        }
+        if let Some(ticker) = &*self.ticker.lock() {
+            ticker.wake();
+        }
     }
 
     /// Gives it a backing store, which must be empty or of no more use: `backing_dev`.
     pub fn set_store(&self, store: Box<dyn Store>) -> Result<(), StoreError> {
-        let _desk = self.inner.desk.lock();
+        let mut desk = self.inner.desk.lock();
         let mut place = self.inner.backing.write();
         if place.is_some() {
             return Err(StoreError::HasStore);
@@ -237,6 +270,7 @@ impl Tiered {
             .cache
             .reserve_segments(segments)
             .map_err(StoreError::Memory)?;
+        desk.equip().map_err(StoreError::Workspace)?;
         *place = Some(Arc::new(backing));
         Ok(())
     }
@@ -298,11 +332,11 @@ impl Tiered {
         }
     }
 
-    /// Bytes of the workspaces: one for each CPU and some, and the worker's. They do not grow with the
-    /// pages stored.
+    /// Bytes of the workspaces: one for each CPU and one more, and the worker's, if it has work now or
+    /// keeps them. They do not grow with the pages stored.
     #[must_use]
     pub fn workspace_bytes(&self) -> usize {
-        self.inner.workspace_bytes
+        self.inner.workspace_bytes + self.inner.desk.lock().heap_bytes()
     }
 }
 
@@ -324,6 +358,8 @@ pub enum StoreError {
     Open(compcache_backing::OpenError),
     /// No memory for its tables.
     Memory(compcache::Error),
+    /// No memory for buffers.
+    Workspace(Error),
 }
 
 impl core::fmt::Display for StoreError {
@@ -331,6 +367,7 @@ impl core::fmt::Display for StoreError {
         match self {
             Self::HasStore => f.write_str("there is a backing store already"),
             Self::Open(error) => error.fmt(f),
+            Self::Workspace(error) => error.fmt(f),
             Self::Memory(error) => write!(f, "no memory for the store's tables: {error}"),
         }
     }
@@ -343,12 +380,17 @@ impl Inner {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Keeps puts from taking what making pages denser needs.
+    /// Keeps puts from taking what making pages denser needs. Where no page is ever made denser, puts may
+    /// take all.
     pub(crate) fn limit_puts(&self) {
         let limit = self.mem_limit.load(Relaxed);
-        let kept = (limit / KEPT_SHARE)
-            .clamp(KEPT_MIN, KEPT_MAX)
-            .min(limit / 4);
+        let plain = self.cache.codec().rungs() == 0 && !self.policy.read().same;
+        let kept = match plain {
+            true => 0,
+            false => (limit / KEPT_SHARE)
+                .clamp(KEPT_MIN, KEPT_MAX)
+                .min(limit / 4),
+        };
         self.cache.set_mem_limit(limit - kept);
     }
 
@@ -402,7 +444,9 @@ impl Inner {
             let mut now = [0; PAGE];
             if self.read_record(index, at, &mut now).is_ok() && now == *page {
                 // Without memory it stays where it is.
-                let _ = self.cache.restore(&mut desk.space, index, at, page);
+                let _ = desk
+                    .space()
+                    .map(|space| self.cache.restore(space, index, at, page));
             }
         }
     }
@@ -418,7 +462,7 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             };
             self.read_record(index, at, &mut page)?;
-            match self.cache.restore(&mut desk.space, index, at, &page) {
+            match self.cache.restore(desk.space()?, index, at, &page) {
                 Ok(_) => return Ok(()),
                 Err(compcache::Error::NoSpace(error)) => {
                     if !self.make_room(&mut desk)? {
@@ -459,32 +503,24 @@ impl Inner {
         Err(compcache::Error::NoSpace(failed).into())
     }
 
-    fn tick(&self, now_ms: u64, budget: u64) -> Result<Tick, Error> {
-        let policy = *self.policy.read();
-        let mut desk = self.desk.lock();
-        let tick = self.cache.tick(&mut desk.worker, &policy, now_ms, budget)?;
-        if tick.work != Work::default() {
-            count(&self.counters.ticks);
-        }
-        Ok(tick)
-    }
-
     fn settle(&self) -> Result<Work, Error> {
         let mut policy = *self.policy.read();
         policy.turn_ms = 0;
-        let mut desk = self.desk.lock();
         let mut work = Work::default();
         // Three turns make every page as old as can be; the last sweeps and packs.
         for _ in 0..6 {
             loop {
                 let now = self.now_ms();
-                let tick = self.cache.tick(&mut desk.worker, &policy, now, 4096)?;
+                // Not longer than a tick: puts may wait for room.
+                let mut desk = self.desk.lock();
+                let tick = self.cache.tick(desk.worker()?, &policy, now, 4096)?;
                 work = work.and(tick.work);
                 if !tick.more {
                     break;
                 }
             }
         }
+        self.desk.lock().rest();
         Ok(work)
     }
 }

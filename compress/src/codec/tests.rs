@@ -35,11 +35,11 @@ impl Codec for Contiguous {
 
 #[test]
 fn ids_are_bytes_and_back() {
-    for id in [CodecId::Raw, CodecId::Lz4, CodecId::Zstd] {
+    for id in [CodecId::Raw, CodecId::Lz4, CodecId::Zstd, CodecId::ZstdDict] {
         assert_eq!(CodecId::try_from(id.as_u8()), Ok(id));
         assert_eq!(std::format!("{id}"), id.name());
     }
-    for byte in 3..=u8::MAX {
+    for byte in 4..=u8::MAX {
         let error = ParseCodecError::UnknownId { got: byte };
         assert_eq!(CodecId::try_from(byte), Err(error));
     }

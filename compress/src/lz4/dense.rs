@@ -26,8 +26,11 @@ const HEADS: usize = 1 << HEADS_LOG2;
 pub(super) const WORDS: usize = HEADS + 4 * LEN_MAX;
 /// Places in a chain that are looked at for one position.
 const TRIES: u32 = 64;
+/// And for all positions of a page together, on average: a page of two different bytes would take ten times the
+/// time of others.
+const TRIES_MEAN: u32 = 12;
 /// A match this long is not looked at for a longer one.
-const ENOUGH: usize = 512;
+const ENOUGH: usize = 64;
 /// Where a length begins to take bytes of its own, behind the token.
 const CONTINUED: usize = 15;
 /// Token and offset.
@@ -68,7 +71,8 @@ impl<'a> Tables<'a> {
 ///
 /// # Time complexity
 ///
-/// Linear in both, with a large constant: up to [`TRIES`] places are looked at for each position.
+/// Linear in both, with a large constant: [`TRIES_MEAN`] places are looked at for each position, and up to
+/// [`ENOUGH`] bytes at each.
 pub(super) fn encode(
     both: &[u8],
     prefix: usize,
@@ -83,7 +87,7 @@ pub(super) fn encode(
         let mut tables = Tables::new(words)?;
         let matched = both.get(..both.len() - LAST_LITERALS)?;
         link(matched, &mut tables);
-        find(matched, begin, last, &mut tables);
+        find(matched, prefix, last, &mut tables);
         choose(both.len(), begin, last, &mut tables);
         let mut at = begin;
         while at <= last {
@@ -117,42 +121,55 @@ fn link(matched: &[u8], tables: &mut Tables) {
 }
 
 /// The second pass.
-fn find(matched: &[u8], begin: usize, last: usize, tables: &mut Tables) {
+fn find(matched: &[u8], prefix: usize, last: usize, tables: &mut Tables) {
     let (mut len, mut offset) = (0_usize, 0);
-    for at in begin..=last {
+    let mut left = TRIES;
+    for at in prefix.max(1)..=last {
         len = len.saturating_sub(1);
         if len < MATCH_MIN {
             len = 0;
         }
-        if len < ENOUGH {
-            (len, offset) = longer(matched, at, (len, offset), tables.chain);
+        // What stood there in the reference, which may be far down in the chain.
+        if len < ENOUGH && prefix > 0 {
+            let home = same_bytes(matched, at, at - prefix);
+            if home >= MATCH_MIN && home > len {
+                (len, offset) = (home, prefix);
+            }
         }
+        if len < ENOUGH {
+            let tries = left.min(TRIES);
+            let (longest, unused) = longer(matched, at, (len, offset), tables.chain, tries);
+            (len, offset) = longest;
+            left -= tries - unused;
+        }
+        left += TRIES_MEAN;
         // Both are under LEN_MAX: a match begins behind the first position.
         tables.lens[at] = len as u16;
         tables.offsets[at] = offset as u16;
     }
 }
 
-/// The longest match at a position, if it is longer than one of `len` bytes.
+/// The longest match at a position, if it is longer than one of `len` bytes; and how many of `tries` were not
+/// needed.
 #[inline]
 fn longer(
     matched: &[u8],
     at: usize,
     (mut len, mut offset): (usize, usize),
     chain: &[u16; LEN_MAX],
-) -> (usize, usize) {
+    mut tries: u32,
+) -> ((usize, usize), u32) {
     let most = matched.len() - at;
     if len >= most {
-        return (len, offset);
+        return ((len, offset), tries);
     }
     // The four bytes that are looked up, as a distance from the position: the last of them is the first one
     // behind the match.
     let mut skip = (len + 1).saturating_sub(MATCH_MIN);
     let Some(mut wanted) = half_at(matched, at + skip) else {
-        return (len, offset);
+        return ((len, offset), tries);
     };
     let mut link = usize::from(chain[(at + skip) % LEN_MAX]);
-    let mut tries = TRIES;
     while link > skip && tries > 0 {
         tries -= 1;
         // A link is a position and one, and before `at + skip`.
@@ -180,7 +197,7 @@ fn longer(
         }
         link = usize::from(chain[link - 1]);
     }
-    (len, offset)
+    ((len, offset), tries)
 }
 
 /// The third pass.
@@ -198,10 +215,13 @@ fn choose(both_len: usize, begin: usize, last: usize, tables: &mut Tables) {
         let longest = usize::from(tables.lens[at]);
         let mut taken = 0;
         if longest >= MATCH_MIN {
-            for len in [longest, without_more(longest)] {
+            // A shorter one is no better, but where it takes a byte less, and where another match can
+            // follow it only if it ends before the last place for one.
+            let before_last = longest.min((last - at).max(MATCH_MIN));
+            for len in [longest, without_more(longest), before_last] {
                 let more = more_bytes(len - MATCH_MIN);
                 let with = usize::from(tables.costs[at + len]) + SEQUENCE + more;
-                if with < cost || (with == cost && taken == 0) {
+                if with < cost {
                     (cost, taken) = (with, len);
                 }
             }

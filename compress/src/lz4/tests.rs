@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::{Kind, any_page, check_decode, check_hostile, check_round_trip, sample_page};
 
+mod hc;
 mod patches;
 
 proptest! {

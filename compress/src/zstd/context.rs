@@ -4,7 +4,8 @@ use core::fmt;
 
 use zstd_safe::zstd_sys::{ZSTD_EndDirective, ZSTD_ErrorCode};
 use zstd_safe::{
-    CCtx, CParameter, DCtx, DParameter, ErrorCode, FrameFormat, InBuffer, OutBuffer, ResetDirective,
+    CCtx, CDict, CParameter, DCtx, DDict, DParameter, ErrorCode, FrameFormat, InBuffer, OutBuffer,
+    ResetDirective,
 };
 
 use super::Zstd;
@@ -97,9 +98,48 @@ impl Compressor {
         Ok(())
     }
 
+    fn compress_plain(
+        &mut self,
+        zstd: Zstd,
+        page: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, ErrorCode> {
+        self.set_level(zstd.level)?;
+        let result = self.context.compress2(out, page);
+        if result.is_err() {
+            self.end_frame();
+        }
+        result
+    }
+
+    /// The context knows the dictionary as long as this call takes: it does not keep it alive. The level is
+    /// the dictionary's.
+    fn compress_with(
+        &mut self,
+        dictionary: &CDict<'static>,
+        page: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, ErrorCode> {
+        self.context.ref_cdict(dictionary)?;
+        let result = self.context.compress2(out, page);
+        if result.is_err() {
+            self.end_frame();
+        }
+        // Between frames it cannot fail.
+        self.context.disable_dictionary()?;
+        result
+    }
+
+    /// A failed call leaves its frame open, and neither level nor dictionary can be changed inside one.
+    /// Ending a session cannot fail.
+    fn end_frame(&mut self) {
+        let _ = self.context.reset(ResetDirective::SessionOnly);
+    }
+
     pub(crate) fn compress(
         &mut self,
         zstd: Zstd,
+        dictionary: Option<&CDict<'static>>,
         page: &[u8],
         out: &mut [u8],
     ) -> Result<usize, CompressError> {
@@ -109,13 +149,11 @@ impl Compressor {
                 got: page.len(),
             });
         }
-        let result = self
-            .set_level(zstd.level)
-            .and_then(|()| self.context.compress2(out, page));
+        let result = match dictionary {
+            None => self.compress_plain(zstd, page, out),
+            Some(dictionary) => self.compress_with(dictionary, page, out),
+        };
         result.map_err(|code| {
-            // A failed call leaves its frame open, and the level cannot be changed inside one.
-            // Ending a session cannot fail.
-            let _ = self.context.reset(ResetDirective::SessionOnly);
             if is(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) {
                 CompressError::OutputTooSmall {
                     needed: zstd.max_compressed_len(page.len()),
@@ -162,13 +200,25 @@ impl Decompressor {
 
     pub(crate) fn decompress(
         &mut self,
+        dictionary: Option<&DDict<'static>>,
         compressed: &[u8],
         page: &mut [u8],
     ) -> Result<(), DecompressError> {
         let expected = page.len();
         let longest = Zstd::default().max_compressed_len(expected);
         check_lengths(expected, compressed.len(), longest)?;
-        match self.context.decompress(page, compressed) {
+        let id = match dictionary {
+            None => CodecId::Zstd,
+            Some(_) => CodecId::ZstdDict,
+        };
+        let result = match dictionary {
+            None => self.context.decompress(page, compressed),
+            Some(dictionary) => {
+                let context = &mut self.context;
+                context.decompress_using_ddict(page, compressed, dictionary)
+            }
+        };
+        match result {
             Ok(got) if got == expected => Ok(()),
             Ok(got) => Err(DecompressError::Short { expected, got }),
             Err(code) if is(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) => {
@@ -178,7 +228,7 @@ impl Decompressor {
                 })
             }
             Err(code) => Err(DecompressError::Malformed {
-                codec: CodecId::Zstd,
+                codec: id,
                 reason: zstd_safe::get_error_name(code),
             }),
         }
