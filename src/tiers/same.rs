@@ -63,8 +63,10 @@ pub(crate) struct Run {
     /// The part of the features that is looked at, and how many there are.
     part: u64,
     parts: u64,
-    /// Places of the table.
+    /// Places of the table, and up to which it may be filled: an earlier run that had not ended may have
+    /// had more.
     places: u64,
+    filled: u64,
     /// The page, or the place of the table, to go on with.
     next: u64,
 }
@@ -91,6 +93,7 @@ impl Run {
             part: 0,
             parts: 0,
             places: 0,
+            filled: 0,
             next: 0,
         }
     }
@@ -102,6 +105,16 @@ pub(crate) struct Ages {
     pub(crate) same: u8,
     /// More than any age: no patches.
     pub(crate) patch: u8,
+}
+
+impl Ages {
+    /// From which age on everything is tried: a page that is younger is to be looked at again.
+    pub(crate) fn all(self) -> u8 {
+        match self.patch {
+            patch if patch > Life::AGE_MAX => self.same,
+            patch => self.same.max(patch),
+        }
+    }
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -121,6 +134,10 @@ where
         }
         let all = used.orig_data_size / PAGE as u64;
         let pages = new.unwrap_or(all);
+        let filled = match worker.run.stage {
+            Stage::Rest => places,
+            _ => places.max(worker.run.filled),
+        };
         worker.next_shared = [0; 2];
         worker.run = Run {
             stage: Stage::New,
@@ -132,6 +149,7 @@ where
                 .div_ceil(places)
                 .max(1),
             places,
+            filled,
             next: 0,
         };
     }
@@ -174,8 +192,9 @@ where
             .visit_leaf(run.next, self.pages(), |index, state| {
                 let seen = Seen::of(state);
                 let here = !matches!(seen.form, Form::None | Form::Backed(_));
-                if found.is_none() && here && wants(&seen) {
+                if here && wants(&seen) {
                     found = Some((index, seen.form));
+                    return Touch::Stop;
                 }
                 Touch::Keep
             })?;
@@ -250,14 +269,14 @@ where
 
     fn clear_table(&self, worker: &mut Worker<C, PAGE>) -> Result<(), Error> {
         let run = &mut worker.run;
-        let end = run.places.min(run.next + 256);
+        let end = run.filled.min(run.next + 256);
         for place in run.next..end {
             if let Some(key) = self.layout.table(place) {
                 self.slots.clear(key)?;
             }
         }
         run.next = end;
-        if end == run.places {
+        if end == run.filled {
             run.next = 0;
             run.part += 1;
             run.stage = match run.part < run.parts {
@@ -280,20 +299,18 @@ where
         let [_, page] = &worker.both;
         let last = run.part + 1 == run.parts;
         let features = features(page);
-        let mut merged = false;
         for feature in features {
             if feature % run.parts != run.part {
                 continue;
             }
             let feature = feature / run.parts;
             let sets = run.places / WAYS;
-            let print = feature / sets & ((1 << PRINT_BITS) - 1);
+            let print = (feature / sets) & ((1 << PRINT_BITS) - 1);
             let (other, room) = self.find(feature % sets * WAYS, print, index)?;
-            if let Some(other) = other.filter(|&other| other != index) {
-                merged = self.merge(worker, (index, seen), other, ages)?;
-                if merged {
-                    break;
-                }
+            if let Some(other) = other.filter(|&other| other != index)
+                && self.merge(worker, (index, seen), other, ages)?
+            {
+                break;
             }
             // The older one stays, as long as it is there.
             if let (None, Some(key), Stage::New) = (other, room, run.stage)
@@ -303,9 +320,9 @@ where
                 let _ = self.slots.set_value(key, print << 32 | index);
             }
         }
-        if !merged {
-            self.note(index, |life| if last { life.with_seen() } else { life });
-        }
+        // Also if it was merged: then the other may have become a link to what this one has.
+        let tried = last && seen.life.age() >= ages.all();
+        self.note(index, |life| if tried { life.with_seen() } else { life });
         Ok(())
     }
 
