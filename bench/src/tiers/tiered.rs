@@ -118,6 +118,7 @@ impl Store for Tiered {
 
     fn counters(&self) -> TierCounters {
         let stat = self.tiered.stat();
+        let backing = self.tiered.backing().map(|backing| backing.stats());
         TierCounters {
             recompressed: stat.tiers.recompressed,
             clusters: stat.tiers.clusters,
@@ -128,7 +129,8 @@ impl Store for Tiered {
             written_back: stat.tiers.written_back,
             read_back: stat.tiers.backed_reads,
             backing_bytes: stat.backing.allocated,
-            backing_compressed_bytes: stat.tiers.backed_bytes,
+            // As they were handed over: tags and padding are the file's.
+            backing_compressed_bytes: backing.map_or(0, |stats| stats.payload_live),
         }
     }
 }
