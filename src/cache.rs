@@ -397,8 +397,11 @@ where
             self.forget(index, counters, old);
             return Ok(old);
         }
-        // While it is held, so that what it lets go of is this page's.
-        let mut slot = self.slots.lock(index)?;
+        // While it is held, so that what it lets go of is this page's. Holding a slot that others have
+        // emptied meanwhile could need memory; there is nothing to empty then.
+        let Some(mut slot) = self.slots.get(index)? else {
+            return Ok(SlotState::Empty);
+        };
         let old = slot.state();
         slot.clear();
         self.forget(index, counters, old);

@@ -384,3 +384,127 @@ fn when_the_page_source_fails_at_random() {
         model.empty();
     }
 }
+
+/// A cache with a worker, and nothing done yet.
+fn alone(config: Config) -> Model<alloc_xv::RegionSource<4096>, 4096> {
+    Model::new(region::<4096>(4000), "lz4 zstd:1", config, 1)
+}
+
+/// Ticks until there is nothing to do at `now` any more.
+fn tick_at<S: PageSource>(model: &mut Model<S, 4096>, policy: &Policy, now: u64) -> Work {
+    let mut work = Work::default();
+    loop {
+        let tick = model.cache.tick(&mut model.worker, policy, now, 100);
+        let tick = tick.unwrap();
+        work = work.and(tick.work);
+        if !tick.more {
+            return work;
+        }
+    }
+}
+
+/// Pages were compared a turn after they were put, when they were too young for patches, and noted as
+/// compared: on a clock that goes slowly nothing ever became a patch.
+#[test]
+fn pages_that_nearly_are_the_same_become_patches_when_they_are_old_enough() {
+    let mut model = alone(Config::new(DEVICE));
+    let page: Page<4096> = mixed(1, 100);
+    for index in 0..20 {
+        let mut page = page.clone();
+        Rng(index).fill(&mut page[64..128]);
+        model.cache.put(index * 100, &page).unwrap();
+        model.map.insert(index * 100, page);
+    }
+    let policy = policy();
+    let mut late = Work::default();
+    for turn in 0..20 {
+        let work = tick_at(&mut model, &policy, turn * policy.turn_ms);
+        if turn > 8 {
+            late = late.and(work);
+        }
+    }
+    assert!(model.cache.tier_stat().patched > 15);
+    assert_eq!(late, Work::default(), "it does not come to rest");
+    model.verify();
+}
+
+/// A clock that stood still because everything was as old as can be did not go on when the policy was
+/// another one: what it wants done then waited for somebody to use a page.
+#[test]
+fn another_policy_or_limit_is_reason_enough_for_a_turn() {
+    let mut model = alone(Config::new(DEVICE));
+    for index in 0..40 {
+        // Three bits in a byte: only zstd makes it smaller.
+        let mut page: Page<4096> = noise(index);
+        page.iter_mut().for_each(|byte| *byte &= 7);
+        model.cache.put(index, &page).unwrap();
+        model.map.insert(index, page);
+    }
+    let mut now = 0;
+    // The work of the first turn, and of the last of some.
+    let mut turns = |model: &mut Model<_, 4096>, mut policy: Policy| {
+        policy.turn_ms = 10;
+        let work = [(); 8].map(|()| {
+            now += 10;
+            tick_at(model, &policy, now)
+        });
+        (work[0], work[7])
+    };
+    assert_eq!(turns(&mut model, Policy::NONE).1, Work::default());
+    let (first, last) = turns(&mut model, Policy::ALL);
+    assert!(first.leaves > 0 && last == Work::default());
+    assert!(model.cache.tier_stat().cluster_pages > 30);
+    model.cache.set_mem_limit(1 << 30);
+    let (first, last) = turns(&mut model, Policy::ALL);
+    assert!(first.leaves > 0 && last == Work::default());
+    model.verify();
+}
+
+/// The mark says that a page was not overwritten since somebody looked at it. Taken twice, it was there
+/// for the first record too, whose bytes were the page's before.
+#[test]
+fn a_record_that_was_taken_before_the_page_changed_is_not_committed() {
+    let mut model = alone(Config::new(DEVICE));
+    let pages: [Page<4096>; 2] = [mixed(1, 100), mixed(2, 100)];
+    let take = |model: &mut Model<_, 4096>, which: usize| {
+        model.cache.put(5, &pages[which]).unwrap();
+        let taken = model.cache.take_record(&mut model.worker, 5).unwrap();
+        taken.unwrap().1.to_vec()
+    };
+    let (old, new) = (take(&mut model, 0), take(&mut model, 1));
+    assert_eq!(old.len(), new.len());
+    let token = (old.len().div_ceil(16) - 1) as u64;
+    assert_eq!(model.cache.commit_record(5, token, &old), Ok(false));
+    let mut back: Page<4096> = blank();
+    assert_eq!(model.cache.get(5, &mut back), Ok(true));
+    assert_eq!(back, pages[1]);
+    // The mark went with the refusal; with a new one it is stored.
+    let new_again = take(&mut model, 1);
+    assert_eq!(new, new_again);
+    // A token of more than 56 bits would be another one in the slot.
+    assert_eq!(model.cache.commit_record(5, 1 << 56, &new), Ok(false));
+    let new = take(&mut model, 1);
+    assert_eq!(model.cache.commit_record(5, token, &new), Ok(true));
+    assert!(model.cache.wants_record(5, token));
+}
+
+/// A run that begins while another has not ended has a table of another size: the rest of the larger one
+/// was never emptied.
+#[test]
+fn a_run_that_begins_anew_leaves_nothing_behind() {
+    let mut model = alone(Config::new(DEVICE));
+    for index in 0..DEVICE {
+        model.cache.put(index, &noise(index)).unwrap();
+    }
+    let mut left = 3000;
+    let go_on = || {
+        left -= 1;
+        left > 0
+    };
+    model.cache.merge_all(&mut model.worker, go_on).unwrap();
+    for index in 0..DEVICE {
+        model.cache.discard(index).unwrap();
+    }
+    model.cache.merge_all(&mut model.worker, || true).unwrap();
+    assert_eq!(model.cache.mm_stat().mem_used_total, 0);
+}

@@ -26,6 +26,8 @@ mod tests;
 
 /// The longest unit in bytes: sixteen pages of 4 KiB.
 const UNIT_LEN_MAX: usize = 1 << 16;
+/// The shortest limit for them: a page.
+const UNIT_LEN_MIN: usize = 1 << 12;
 /// What a stored unit may have beside its stream: a header, a checksum.
 const EXTRA_LEN_MAX: usize = 64;
 
@@ -98,6 +100,8 @@ pub struct Ladder {
     first: AnyCodec,
     /// The rungs there are come first.
     rungs: [Option<AnyCodec>; RUNGS_MAX],
+    /// Bytes of the longest unit.
+    unit_len: usize,
     /// A place for one, if zstd is among the rungs.
     #[cfg(feature = "zstd")]
     dictionary: Option<Arc<OnceLock<Dictionary>>>,
@@ -142,6 +146,14 @@ impl Ladder {
             self.dictionary = Some(Arc::new(OnceLock::new()));
         }
         Ok(())
+    }
+
+    /// The same with units, and pages that the rungs compress, of at most `len` bytes, 4 to 64 KiB:
+    /// workspaces are smaller then.
+    #[must_use]
+    pub fn with_unit_len(mut self, len: usize) -> Self {
+        self.unit_len = len.clamp(UNIT_LEN_MIN, UNIT_LEN_MAX);
+        self
     }
 
     /// The codec of a rung; 0 is the first one.
@@ -221,7 +233,7 @@ impl Ladder {
         }
         match levels.get(..len) {
             None | Some([]) => Ok(None),
-            Some(levels) => Compressor::shared(levels, UNIT_LEN_MAX).map(Some),
+            Some(levels) => Compressor::shared(levels, self.unit_len).map(Some),
         }
     }
 
@@ -362,8 +374,8 @@ impl More {
         #[cfg(feature = "zstd")]
         let zstd = worker.then(|| ladder.compressor()).transpose()?.flatten();
         Ok(Self {
-            stored: zeroed(UNIT_LEN_MAX + EXTRA_LEN_MAX)?,
-            unit: zeroed(UNIT_LEN_MAX)?,
+            stored: zeroed(ladder.unit_len + EXTRA_LEN_MAX)?,
+            unit: zeroed(ladder.unit_len)?,
             decoders: Decoders::new(ladder)?,
             worker,
             #[cfg(feature = "zstd")]
@@ -413,6 +425,7 @@ impl From<AnyCodec> for Ladder {
         Self {
             first,
             rungs: [None; RUNGS_MAX],
+            unit_len: UNIT_LEN_MAX,
             #[cfg(feature = "zstd")]
             dictionary: None,
         }
@@ -532,7 +545,7 @@ impl Codec for Ladder {
         };
         let readers = CompressError::ReadersWorkspace { rung };
         let more = workspace.more.as_deref_mut().ok_or(readers)?;
-        let (max, got) = (UNIT_LEN_MAX, page.len());
+        let (max, got) = (self.unit_len, page.len());
         if got > max {
             return Err(CompressError::PageTooLong { max, got });
         }
@@ -590,10 +603,10 @@ impl Codec for Ladder {
             .decompress_patch(&mut workspace.first, reference, compressed, page)
     }
 
-    /// 64 KiB with rungs, 0 without.
+    /// 64 KiB with rungs, unless it was made less, and 0 without.
     fn unit_len_max(&self) -> usize {
         match self.rungs[0] {
-            Some(_) => UNIT_LEN_MAX,
+            Some(_) => self.unit_len,
             None => 0,
         }
     }

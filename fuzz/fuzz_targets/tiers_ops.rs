@@ -204,7 +204,8 @@ impl<const PAGE: usize, P: PageSource + 'static> Model<'_, PAGE, P> {
     /// A token in a place of the store whose record nobody wants; `None` if somebody wants it.
     fn token(&mut self, place: u8, len: usize) -> Option<u64> {
         let place = u64::from(place) % PLACES;
-        let first = place / 4 << 28 | (place % 4) << 14;
+        // Not in segment 0, whose slot stays.
+        let first = (1 + place / 4) << 28 | (place % 4) << 14;
         let there = first..first + (1 << 14);
         if let Some((&token, (key, _))) = self.store.range(there).next() {
             if self.cache.wants_record(*key, token) {
@@ -394,7 +395,13 @@ fn run<const PAGE: usize, P: PageSource + 'static>(
         ..Config::new(DEVICE)
     };
     tools.worker.restart();
-    let cache = Cache::new(Failing::new(&frames), tools.ladder, tools.bank, config).unwrap();
+    let cache = Cache::new(
+        Failing::new(&frames),
+        tools.ladder.clone(),
+        tools.bank,
+        config,
+    )
+    .unwrap();
     let mut model: Model<'_, PAGE, P> = Model {
         cache,
         frames: &frames,
@@ -464,10 +471,10 @@ impl<const PAGE: usize> Tools<PAGE> {
         let reader = || ladder.workspace(PAGE).expect("memory for a workspace");
         let worker = ladder.worker_workspace(PAGE).expect("memory for one");
         Self {
-            ladder,
             bank: Vec::leak(vec![Shared::new(reader())]),
             worker: Box::new(Worker::new(worker)),
             space: Box::new(Workspace::new(reader())),
+            ladder,
         }
     }
 

@@ -154,7 +154,7 @@ pub(crate) fn sub(counter: &AtomicU64, count: u64) {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TierStat {
-    /// Pages in clusters, and clusters in memory.
+    /// Pages in clusters.
     pub cluster_pages: u64,
     /// Clusters in memory.
     pub clusters: u64,

@@ -129,6 +129,14 @@ impl Layout {
         }
     }
 
+    /// Whether the slot of a key can be written back: a page's, or a cluster's bytes.
+    pub(crate) const fn has_records(&self, key: u64) -> bool {
+        match key.checked_sub(self.clusters) {
+            None => key < self.pages,
+            Some(place) => place < 2 * self.units && place.is_multiple_of(2),
+        }
+    }
+
     /// Key of a shared object.
     pub(crate) const fn shared(&self, number: u32) -> Option<u64> {
         match (number as u64) < self.shared_len {
@@ -211,10 +219,14 @@ mod tests {
         for unit in 0..63 {
             let key = layout.cluster_data(unit).unwrap();
             assert_eq!(layout.cluster_info(unit), Some(key + 1));
+            assert!(layout.has_records(key) && !layout.has_records(key + 1));
             if unit < 62 {
                 assert_eq!(layout.unit_of(16 * unit + 3), (unit, 3));
             }
         }
+        assert!(layout.has_records(999) && !layout.has_records(1000));
+        assert!(!layout.has_records(layout.segments));
+        assert!(!layout.has_records(layout.cluster_data(63).unwrap()));
         assert_eq!(layout.cluster_data(126), None);
         assert_eq!(layout.keys_of(62), 992..1000);
         let first = layout.shared(0).unwrap();

@@ -426,6 +426,9 @@ where
     /// Raises or lowers the live units of a token's segment. False if the segment has no slot and none
     /// can be had.
     pub(crate) fn claim_token(&self, token: u64) -> bool {
+        if token > TOKEN_MAX {
+            return false;
+        }
         let Some(key) = self.layout.segment(token_segment(token)) else {
             return false;
         };
@@ -436,7 +439,10 @@ where
             SlotState::Value(live) => live,
             _ => 0,
         };
-        if slot.set_value(live + token_units(token)).is_err() {
+        if slot
+            .set_value(live.saturating_add(token_units(token)))
+            .is_err()
+        {
             return false;
         }
         add(&self.tiers.backed_units, token_units(token));
@@ -474,6 +480,9 @@ where
         }
     }
 }
+
+/// The largest token: 56 bits.
+const TOKEN_MAX: u64 = (1 << 56) - 1;
 
 /// The segment of a token: its upper 28 of 56 bits.
 pub(crate) const fn token_segment(token: u64) -> u64 {

@@ -96,18 +96,28 @@ pub(crate) struct Progress {
     turn_began: Option<u64>,
     /// The page that the clock's hand is at; `None` between turns.
     hand: Option<u64>,
-    /// Pages whose age the turn changed, that nobody compared, that are cold and not moved.
+    /// Pages whose age the turn changed, that nobody compared though they are old enough, that are cold
+    /// and not moved.
     aged: u64,
     unseen: u64,
     cold: u64,
-    /// Reads and writes when the last turn began, if it then changed no age.
-    quiet_at: Option<u64>,
-    accesses: u64,
+    /// Reads and writes when the last turn began, the policy, and the limit; and the same if that turn
+    /// changed no age.
+    quiet_at: Option<Situation>,
+    began_at: Option<Situation>,
     /// The page that the sweep is at, and the cluster; `None` if there is none.
     sweep: Option<u64>,
     rotten: Option<u64>,
     /// Where making room goes on, for each age.
     squeeze: [u64; 4],
+}
+
+/// What has to change for another turn to find something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Situation {
+    accesses: u64,
+    policy: Policy,
+    limit_pages: usize,
 }
 
 impl Progress {
@@ -119,7 +129,7 @@ impl Progress {
             unseen: 0,
             cold: 0,
             quiet_at: None,
-            accesses: 0,
+            began_at: None,
             sweep: None,
             rotten: None,
             squeeze: [0; 4],
@@ -175,7 +185,7 @@ where
 
     /// Whether a tick would have something to do, for who keeps a worker only while there is work.
     pub fn is_due(&self, notes: &mut Notes, policy: &Policy, now_ms: u64) -> bool {
-        self.begin_turn(&mut notes.progress, policy, now_ms);
+        self.begin_turn(&mut notes.progress, &self.possible(policy), now_ms);
         notes.run.stage != Stage::Rest || notes.progress.is_under_way()
     }
 
@@ -200,7 +210,7 @@ where
     }
 
     /// Begins a turn of the clock if it is time, and something happened since the last that found
-    /// everything as old as can be.
+    /// everything as old as can be: a page was used, the policy is another, or there is more memory.
     fn begin_turn(&self, progress: &mut Progress, policy: &Policy, now_ms: u64) {
         if progress.hand.is_some() {
             return;
@@ -210,15 +220,19 @@ where
             return;
         }
         let io = self.io_stat();
-        let accesses = io
-            .reads
-            .wrapping_add(io.writes)
-            .wrapping_add(io.notify_free);
+        let now = Situation {
+            accesses: io
+                .reads
+                .wrapping_add(io.writes)
+                .wrapping_add(io.notify_free),
+            policy: *policy,
+            limit_pages: self.slots.limit_pages(),
+        };
         progress.turn_began = Some(now_ms);
-        if progress.quiet_at == Some(accesses) {
+        if progress.quiet_at == Some(now) {
             return;
         }
-        progress.accesses = accesses;
+        progress.began_at = Some(now);
         progress.hand = Some(0);
         (progress.aged, progress.unseen, progress.cold) = (0, 0, 0);
     }
@@ -230,6 +244,7 @@ where
             return Ok(false);
         };
         let rung = policy.cold_rung.max(policy.cool_rung);
+        let old = policy.ages().all();
         let is_device = !self.layout.is_shared(hand);
         let next = self
             .slots
@@ -241,7 +256,7 @@ where
                 }
                 let life = seen.life.with_age(seen.life.age() + 1);
                 let alone = is_device && !matches!(seen.form, Form::Shared(_));
-                progress.unseen += u64::from(alone && !life.is_seen() && policy.is_cold(life));
+                progress.unseen += u64::from(alone && !life.is_seen() && life.age() >= old);
                 let untried = usize::from(life.rung()) < rung;
                 progress.cold +=
                     u64::from(own && untried && (policy.is_cold(life) || policy.cool_rung > 0));
@@ -254,7 +269,7 @@ where
         worker.work.leaves += 1;
         progress.hand = self.following(next);
         if progress.hand.is_none() {
-            progress.quiet_at = (progress.aged == 0).then_some(progress.accesses);
+            progress.quiet_at = progress.began_at.filter(|_| progress.aged == 0);
             if progress.cold > 0 {
                 progress.sweep = progress.sweep.or(Some(0));
             }
@@ -296,8 +311,9 @@ where
         let next = self
             .slots
             .visit_leaf(from, self.region_end(from), |index, state| {
-                if found.is_none() && wants(&Seen::of(state)) {
+                if wants(&Seen::of(state)) {
                     found = Some(index);
+                    return Touch::Stop;
                 }
                 Touch::Keep
             })?;
@@ -431,17 +447,17 @@ where
         let mut found = None;
         let next = self.slots.visit_leaf(key, last + 2, |at, state| {
             // Data and info take turns.
-            if found.is_none()
-                && (at - key) % 2 == 1
+            if (at - key) % 2 == 1
                 && let Some(info) = ClusterInfo::of(state)
                 && (info.members & !info.alive).count_ones() * 4 > info.members.count_ones()
             {
                 found = Some(from + (at - key) / 2);
+                return Touch::Stop;
             }
             Touch::Keep
         })?;
         worker.work.leaves += 1;
-        let on = found.map_or(from + (next - key) / 2, |unit| unit + 1);
+        let on = from + (next - key) / 2;
         worker.progress.rotten = Some(on).filter(|&unit| unit < units);
         if let Some(unit) = found
             && policy.cold_rung > 0

@@ -1,8 +1,9 @@
 //! Writing back: what is given to a backing store, and how it comes back. The I/O is the caller's.
 //!
 //! ```text
-//!  record   0    2                              a page's object or a cluster's, as it was in memory:
-//!          [ tag |  stream | checksum         ]  with the checksum, if there are any
+//!  record   0     2         4                     a page's object or a cluster's, as it was in memory:
+//!          [ tag | members | stream | checksum ]  with the checksum, if there are any; a page's has no
+//!                                                 members
 //! ```
 
 use super::counters::{add, sub};
@@ -20,8 +21,9 @@ use lock_api::RawMutex;
 /// Every so many segments, one keeps its slot, and so the leaf it is in.
 pub(crate) const SEGMENTS_RESERVED: u64 = 512;
 
-/// Bytes of the tag before a record.
+/// Bytes of a record before the object's: its tag, and a cluster's members.
 const TAG_LEN: usize = 2;
+const MEMBERS_LEN: usize = 2;
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
 where
@@ -43,32 +45,46 @@ where
         let _one = self.tiers.enter()?;
         self.begin(index)?;
         let state = self.slots.state(index)?;
-        let key = match Seen::of(state).form {
-            Form::Own(_) => index,
-            Form::Member => {
-                let (unit, _) = self.layout.unit_of(index);
-                match self.layout.cluster_data(unit) {
-                    Some(key) => key,
-                    None => return Ok(None),
-                }
-            }
+        let (unit, _) = self.layout.unit_of(index);
+        let (key, info_key) = match Seen::of(state).form {
+            Form::Own(_) => (index, None),
+            Form::Member => match self.layout.cluster_data(unit) {
+                Some(key) => (key, self.layout.cluster_info(unit)),
+                None => return Ok(None),
+            },
             _ => return Ok(None),
+        };
+        // Held until its data is, so that they belong together.
+        let info = match info_key {
+            Some(info_key) => self.slots.get(info_key)?,
+            None => None,
+        };
+        let members = match &info {
+            Some(info) => ClusterInfo::of(info.state()).map(|info| info.members),
+            None if info_key.is_some() => return Ok(None),
+            None => None,
         };
         let Some(mut slot) = self.slots.get(key)? else {
             return Ok(None);
         };
+        drop(info);
         let SlotState::Object { size, tag } = slot.state() else {
             return Ok(None);
         };
         if !matches!(Stored::from_tag(tag), Some(Stored::Page { .. })) {
             return Ok(None);
         }
-        let Some(room) = worker.stream.get_mut(..TAG_LEN + size) else {
+        let head_len = head_len(members);
+        let Some(room) = worker.stream.get_mut(..head_len + size) else {
             return Ok(None);
         };
         let life = Life::of_tag(tag);
-        let (head, bytes) = room.split_at_mut(TAG_LEN);
+        let (head, bytes) = room.split_at_mut(head_len);
+        let (head, rest) = head.split_at_mut(TAG_LEN);
         head.copy_from_slice(&Life::NEW.on(tag).to_le_bytes());
+        if let Some(members) = members {
+            rest.copy_from_slice(&members.to_le_bytes());
+        }
         slot.copy_to(0, bytes);
         set_life(&mut slot, life.with_mark(true));
         Ok(Some((key, room)))
@@ -82,6 +98,14 @@ where
     /// taking and this.
     pub fn commit_record(&self, key: u64, token: u64, record: &[u8]) -> Result<bool, Error> {
         let _one = self.tiers.enter()?;
+        if !self.layout.has_records(key) {
+            return Ok(false);
+        }
+        // Nobody but the worker changes whose pages are in a cluster.
+        let members = match key < self.pages() {
+            true => None,
+            false => ClusterInfo::of(self.slots.state(key + 1)?).map(|info| info.members),
+        };
         let Some((mut slot, seen)) = self.marked(key)? else {
             return Ok(false);
         };
@@ -89,7 +113,7 @@ where
             return Ok(false);
         };
         // The mark may be that of somebody who has read it since.
-        if !is_record_of(&slot, record) || !self.claim_token(token) {
+        if !is_record_of(&slot, record, members) || !self.claim_token(token) {
             set_life(&mut slot, seen.life.with_mark(false));
             return Ok(false);
         }
@@ -109,11 +133,16 @@ where
 
     /// The record of `key` could not be stored: it stays where it is.
     pub fn abandon_record(&self, key: u64) {
-        self.note(key, |life| life);
+        if self.layout.has_records(key) {
+            self.note(key, |life| life);
+        }
     }
 
     /// Whether the record of a token is still wanted under its key.
     pub fn wants_record(&self, key: u64, token: u64) -> bool {
+        if !self.layout.has_records(key) {
+            return false;
+        }
         match self.slots.state(key) {
             Ok(SlotState::Value(value)) => {
                 matches!(Link::of(value), Some(Link::Backed(found, _)) if found == token)
@@ -126,6 +155,9 @@ where
     /// memory to note it; then `new` means nothing.
     pub fn move_record(&self, key: u64, old: u64, new: u64) -> Result<bool, Error> {
         let _one = self.tiers.enter()?;
+        if !self.layout.has_records(key) {
+            return Ok(false);
+        }
         let Some(mut slot) = self.slots.get(key)? else {
             return Ok(false);
         };
@@ -186,6 +218,11 @@ where
         let (tag, bytes) = record.split_first_chunk::<TAG_LEN>()?;
         let tag = u16::from_le_bytes(*tag);
         if at.key != index {
+            // A store that gives a place to another record of the same cluster must not be believed.
+            let (members, bytes) = bytes.split_first_chunk::<MEMBERS_LEN>()?;
+            if u16::from_le_bytes(*members) != at.members {
+                return None;
+            }
             let codec = &mut workspace.codec;
             let unit = self.decode_unit(codec, (at.key, at.members, tag), &[bytes])?;
             let (_, place) = self.layout.unit_of(index);
@@ -308,12 +345,13 @@ where
                 tried: usize::from(seen.life.rung()) >= self.codec().rungs().max(1),
             };
             let here = matches!(seen.form, Form::Own(_) | Form::Member);
-            if found.is_none() && here && wants(stand) {
+            if here && wants(stand) {
                 found = Some(index);
+                return alloc_xv::Touch::Stop;
             }
             alloc_xv::Touch::Keep
         })?;
-        Ok((found, found.map_or(next, |index| index + 1)))
+        Ok((found, next))
     }
 
     /// Makes sure that the live units of the segments up to this number can be counted without asking for
@@ -321,36 +359,46 @@ where
     pub fn reserve_segments(&self, segments: u32) -> Result<(), Error> {
         let mut number = 0;
         while number < u64::from(segments) {
-            if let Some(key) = self.layout.segment(number) {
-                let slot = self.slots.lock(key)?;
-                if slot.state() == SlotState::Empty {
-                    drop(slot);
-                    self.slots.set_value(key, 0)?;
-                }
-            }
+            let Some(key) = self.layout.segment(number) else {
+                break;
+            };
+            let used = |state| state != SlotState::Empty;
+            self.slots.set_value_unless(key, 0, used)?;
             number += SEGMENTS_RESERVED;
         }
         Ok(())
     }
 }
 
-/// Whether a record has the bytes of a slot's object.
+/// Bytes of a record before those of the object.
+const fn head_len(members: Option<u16>) -> usize {
+    match members {
+        Some(_) => TAG_LEN + MEMBERS_LEN,
+        None => TAG_LEN,
+    }
+}
+
+/// Whether a record is that of a slot's object.
 fn is_record_of<S: PageSource, L: RawMutex, const ARENAS: usize>(
     slot: &Slot<'_, S, L, ARENAS>,
     record: &[u8],
+    members: Option<u16>,
 ) -> bool {
     let SlotState::Object { tag, .. } = slot.state() else {
         return false;
     };
-    let Some((head, mut bytes)) = record.split_first_chunk::<TAG_LEN>() else {
+    let Some((head, mut bytes)) = record.split_at_checked(head_len(members)) else {
         return false;
     };
+    let (tag_bytes, rest) = head.split_at(TAG_LEN);
+    let same_head = tag_bytes == Life::NEW.on(tag).to_le_bytes()
+        && members.is_none_or(|members| rest == members.to_le_bytes());
     let same = slot.fragments().iter().all(|fragment| {
         let (start, rest) = bytes.split_at(fragment.len().min(bytes.len()));
         bytes = rest;
         start == *fragment
     });
-    same && bytes.is_empty() && *head == Life::NEW.on(tag).to_le_bytes()
+    same_head && same && bytes.is_empty()
 }
 
 /// What is known of a page that may be written back.

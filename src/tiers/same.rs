@@ -45,6 +45,8 @@ const PRINT_BITS: u32 = 29;
 const NUMBER_LOOKS: u32 = 16;
 /// When more than this share of all pages are merged, shared objects lie as their pages do.
 const DENSE_SHARE: u64 = 16;
+/// That is not said of fewer.
+const DENSE_MIN: u64 = 32;
 /// Numbers in a row that are all pages' or all patches': pages that are found one after the other are
 /// neighbours, and may form a cluster, which patches do not.
 const STRIPE: u64 = 512;
@@ -55,14 +57,16 @@ pub(crate) struct Run {
     pub(crate) stage: Stage,
     /// Pages that were compared before count as new.
     all: bool,
-    /// Pages in all, and those of them that were merged in this run.
-    pages: u64,
+    /// Pages that were compared in this run, in every part again, and those that were merged.
+    looked: u64,
     merged: u64,
     /// The part of the features that is looked at, and how many there are.
     part: u64,
     parts: u64,
-    /// Places of the table.
+    /// Places of the table, and up to which it may be filled: an earlier run that had not ended may have
+    /// had more.
     places: u64,
+    filled: u64,
     /// The page, or the place of the table, to go on with.
     next: u64,
 }
@@ -84,11 +88,12 @@ impl Run {
         Self {
             stage: Stage::Rest,
             all: false,
-            pages: 0,
+            looked: 0,
             merged: 0,
             part: 0,
             parts: 0,
             places: 0,
+            filled: 0,
             next: 0,
         }
     }
@@ -100,6 +105,16 @@ pub(crate) struct Ages {
     pub(crate) same: u8,
     /// More than any age: no patches.
     pub(crate) patch: u8,
+}
+
+impl Ages {
+    /// From which age on everything is tried: a page that is younger is to be looked at again.
+    pub(crate) fn all(self) -> u8 {
+        match self.patch {
+            patch if patch > Life::AGE_MAX => self.same,
+            patch => self.same.max(patch),
+        }
+    }
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -119,17 +134,22 @@ where
         }
         let all = used.orig_data_size / PAGE as u64;
         let pages = new.unwrap_or(all);
+        let filled = match worker.run.stage {
+            Stage::Rest => places,
+            _ => places.max(worker.run.filled),
+        };
         worker.next_shared = [0; 2];
         worker.run = Run {
             stage: Stage::New,
             all: new.is_none(),
-            pages: all,
+            looked: 0,
             merged: 0,
             part: 0,
             parts: (pages * FEATURES as u64 * PLACES_EACH)
                 .div_ceil(places)
                 .max(1),
             places,
+            filled,
             next: 0,
         };
     }
@@ -172,8 +192,9 @@ where
             .visit_leaf(run.next, self.pages(), |index, state| {
                 let seen = Seen::of(state);
                 let here = !matches!(seen.form, Form::None | Form::Backed(_));
-                if found.is_none() && here && wants(&seen) {
+                if here && wants(&seen) {
                     found = Some((index, seen.form));
+                    return Touch::Stop;
                 }
                 Touch::Keep
             })?;
@@ -248,14 +269,14 @@ where
 
     fn clear_table(&self, worker: &mut Worker<C, PAGE>) -> Result<(), Error> {
         let run = &mut worker.run;
-        let end = run.places.min(run.next + 256);
+        let end = run.filled.min(run.next + 256);
         for place in run.next..end {
             if let Some(key) = self.layout.table(place) {
                 self.slots.clear(key)?;
             }
         }
         run.next = end;
-        if end == run.places {
+        if end == run.filled {
             run.next = 0;
             run.part += 1;
             run.stage = match run.part < run.parts {
@@ -273,24 +294,23 @@ where
         (index, seen): (u64, Seen),
         ages: Ages,
     ) -> Result<(), Error> {
+        worker.run.looked += 1;
         let run = worker.run;
         let [_, page] = &worker.both;
         let last = run.part + 1 == run.parts;
         let features = features(page);
-        let mut merged = false;
         for feature in features {
             if feature % run.parts != run.part {
                 continue;
             }
             let feature = feature / run.parts;
             let sets = run.places / WAYS;
-            let print = feature / sets & ((1 << PRINT_BITS) - 1);
+            let print = (feature / sets) & ((1 << PRINT_BITS) - 1);
             let (other, room) = self.find(feature % sets * WAYS, print, index)?;
-            if let Some(other) = other.filter(|&other| other != index) {
-                merged = self.merge(worker, (index, seen), other, ages)?;
-                if merged {
-                    break;
-                }
+            if let Some(other) = other.filter(|&other| other != index)
+                && self.merge(worker, (index, seen), other, ages)?
+            {
+                break;
             }
             // The older one stays, as long as it is there.
             if let (None, Some(key), Stage::New) = (other, room, run.stage)
@@ -300,9 +320,9 @@ where
                 let _ = self.slots.set_value(key, print << 32 | index);
             }
         }
-        if !merged {
-            self.note(index, |life| if last { life.with_seen() } else { life });
-        }
+        // Also if it was merged: then the other may have become a link to what this one has.
+        let tried = last && seen.life.age() >= ages.all();
+        self.note(index, |life| if tried { life.with_seen() } else { life });
         Ok(())
     }
 
@@ -357,9 +377,15 @@ where
                 return Ok(false);
             }
             // What is shared already stays what is shared.
-            let (from, to) = match (seen.form, found.form) {
-                (Form::Shared(_), Form::Own(_) | Form::Member) => ((index, seen), other),
-                _ => ((other, found), index),
+            let index_first = match (seen.form, found.form) {
+                (Form::Shared(_), Form::Own(_) | Form::Member) => true,
+                (Form::Own(_) | Form::Member, Form::Shared(_)) => false,
+                // And what was there before keeps its neighbours.
+                _ => worker.run.stage == Stage::Old,
+            };
+            let (from, to) = match index_first {
+                true => ((index, seen), other),
+                false => ((other, found), index),
             };
             match self.share(worker, from)? {
                 Some(number) => self.link_to(to, number, &self.tiers.deduplicated)?,
@@ -544,7 +570,8 @@ where
         // may form a cluster. Where few are, such slots would be far between, and each take a leaf.
         let run = &worker.run;
         let found = u128::from(run.merged) * u128::from(run.parts) * u128::from(DENSE_SHARE);
-        if found > u128::from(run.part + 1) * u128::from(run.pages)
+        if run.merged > DENSE_MIN
+            && found > u128::from(run.looked)
             && let Ok(number) = u32::try_from(index)
             && let Some(key) = self.layout.shared(number)
             && self.slots.state(key)? == SlotState::Empty
@@ -553,11 +580,14 @@ where
             return Ok(Some((number, key)));
         }
         let len = self.layout.shared_len();
+        // A small device has room for one kind of stripes only.
+        let is_patch = is_patch && len > STRIPE;
         let parity = u64::from(is_patch);
+        let kinds = if len > STRIPE { 2 } else { 1 };
         let cursor = &mut worker.next_shared[usize::from(is_patch)];
         for _ in 0..NUMBER_LOOKS {
             let mut from = u64::from(*cursor);
-            if from / STRIPE % 2 != parity {
+            if from / STRIPE % kinds != parity {
                 from = (from / STRIPE + 1) * STRIPE;
             }
             if from >= len {

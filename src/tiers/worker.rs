@@ -80,10 +80,11 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
 
     /// Forgets where it was, for another cache: what a worker has noted of one is nothing for the next.
     pub fn restart(&mut self) {
+        let notes = Notes::new();
         self.work = Work::default();
-        self.progress = Progress::new();
-        self.run = Run::new();
-        self.next_shared = [0; 2];
+        self.progress = notes.progress;
+        self.run = notes.run;
+        self.next_shared = notes.next_shared;
     }
 
     /// What was done since the last call.
@@ -198,6 +199,9 @@ impl Seen {
     };
 }
 
+/// A slot that is held, whose page the worker has read, and what it says.
+pub(crate) type MarkedSlot<'c, S, L, const ARENAS: usize> = (Slot<'c, S, L, ARENAS>, Seen);
+
 /// Changes what a slot says of its page's past. It is held, and holds an object or a link.
 pub(crate) fn set_life<S: PageSource, L: RawMutex, const ARENAS: usize>(
     slot: &mut Slot<'_, S, L, ARENAS>,
@@ -284,10 +288,7 @@ where
     }
 
     /// Holds the slot of a page that the worker has read, if it was not overwritten since.
-    pub(crate) fn marked(
-        &self,
-        index: u64,
-    ) -> Result<Option<(Slot<'_, S, L, ARENAS>, Seen)>, Error> {
+    pub(crate) fn marked(&self, index: u64) -> Result<Option<MarkedSlot<'_, S, L, ARENAS>>, Error> {
         let Some(slot) = self.slots.get(index)? else {
             return Ok(None);
         };

@@ -289,17 +289,19 @@ impl Inner {
                 return Ok(true);
             }
         }
+        // Where the work went into looking for pages it goes on from there the next time.
+        let squeezed = squeezed.changed > 0 || squeezed.units() >= SQUEEZE;
         let Some(store) = self.backing.read().clone() else {
-            return Ok(squeezed.changed > 0);
+            return Ok(squeezed);
         };
         match self.evict(desk, &store, ROOM) {
-            Ok(0) => Ok(squeezed.changed > 0),
+            Ok(0) => Ok(squeezed),
             Ok(_) => {
                 self.cache.compact_to_target();
                 Ok(true)
             }
             // The page stays in memory, and the put gets the cache's error.
-            Err(Error::Write(_) | Error::WritebackLimit) => Ok(squeezed.changed > 0),
+            Err(Error::Write(_) | Error::WritebackLimit) => Ok(squeezed),
             Err(error) => Err(error),
         }
     }
@@ -367,9 +369,12 @@ impl Inner {
             let mut desk = self.desk.lock();
             more |= self.clean_store(store, &mut desk.clean_at, CLEAN_STEP);
             if !self.has_room() {
-                more |= self
-                    .evict(&mut desk, store, ROOM)
-                    .is_ok_and(|bytes| bytes > 0);
+                let bytes = self.evict(&mut desk, store, ROOM).unwrap_or(0);
+                if bytes > 0 {
+                    // Before it is asked again whether there is room: holes in pages are none.
+                    self.cache.compact_to_target();
+                    more = true;
+                }
             }
         }
         more

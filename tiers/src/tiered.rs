@@ -95,6 +95,7 @@ impl Tiered {
     /// An empty cache for a device of `pages.pages` pages: the ladder's first codec for what is put, its
     /// others for what is cold.
     pub fn new(ladder: Ladder, pages: compcache::Config, config: Config) -> Result<Self, NewError> {
+        let ladder = ladder.with_unit_len(pages.unit);
         let reader = ladder
             .workspace(PAGE)
             .map_err(compcache::BuildError::Workspace)?;
@@ -510,12 +511,13 @@ impl Inner {
     fn settle(&self) -> Result<Work, Error> {
         let mut policy = *self.policy.read();
         policy.turn_ms = 0;
-        let mut desk = self.desk.lock();
         let mut work = Work::default();
         // Three turns make every page as old as can be; the last sweeps and packs.
         for _ in 0..6 {
             loop {
                 let now = self.now_ms();
+                // Not longer than a tick: puts may wait for room.
+                let mut desk = self.desk.lock();
                 let tick = self.cache.tick(desk.worker()?, &policy, now, 4096)?;
                 work = work.and(tick.work);
                 if !tick.more {
@@ -523,7 +525,7 @@ impl Inner {
                 }
             }
         }
-        desk.rest();
+        self.desk.lock().rest();
         Ok(work)
     }
 }

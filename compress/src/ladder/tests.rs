@@ -283,3 +283,39 @@ fn reading_allocates_nothing() {
         }
     }
 }
+
+#[test]
+fn shorter_units_need_smaller_workspaces_and_longer_ones_are_refused() {
+    let ladder: Ladder = "lz4 lz4hc".parse().unwrap();
+    let short = ladder.clone().with_unit_len(16384);
+    assert_eq!(
+        (ladder.unit_len_max(), short.unit_len_max()),
+        (65536, 16384)
+    );
+    let mut worker = short.worker_workspace(4096).unwrap();
+    assert!(worker.heap_bytes() < ladder.worker_workspace(4096).unwrap().heap_bytes());
+    let unit = vec![7; 16385];
+    let mut out = vec![0; 20000];
+    assert!(matches!(
+        short.compress_rung(1, &mut worker, &unit, &mut out),
+        Err(CompressError::PageTooLong {
+            max: 16384,
+            got: 16385
+        })
+    ));
+    let len = short
+        .compress_rung(1, &mut worker, &unit[..16384], &mut out)
+        .unwrap();
+    let got = short
+        .decompress_unit(
+            CodecId::Lz4,
+            &mut worker,
+            &[&out[..len]],
+            16384,
+            &mut |all| Some(0..all.len()),
+        )
+        .unwrap();
+    assert_eq!(got, &unit[..16384]);
+    assert_eq!(ladder.clone().with_unit_len(1).unit_len_max(), 4096);
+    assert_eq!(ladder.with_unit_len(1 << 20).unit_len_max(), 65536);
+}

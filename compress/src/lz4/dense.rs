@@ -25,7 +25,7 @@ const HEADS: usize = 1 << HEADS_LOG2;
 /// All tables in one piece.
 pub(super) const WORDS: usize = HEADS + 4 * LEN_MAX;
 /// Places in a chain that are looked at for one position.
-const TRIES: u32 = 64;
+const TRIES: u32 = 32;
 /// And for all positions of a page together, on average: a page of two different bytes would take ten times the
 /// time of others.
 const TRIES_MEAN: u32 = 12;
