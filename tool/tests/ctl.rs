@@ -249,7 +249,10 @@ fn attributes_are_zrams() {
         ("io_stat", "       0        0        0        0\n"),
         ("debug_stat", "version: 1\n       0        0\n"),
         ("disksize", "67108864\n"),
-        ("comp_algorithm", "[lz4] zstd raw\n"),
+        ("comp_algorithm", "[lz4] lz4hc zstd raw\n"),
+        ("recomp_algorithm", "#1: lz4hc [zstd:6]\n"),
+        ("bd_stat", "       0        0        0\n"),
+        ("backing_dev", "none\n"),
         ("initstate", "1\n"),
         ("mem_limit", "0\n"),
     ] {
@@ -363,7 +366,7 @@ fn bad_requests_are_answered_and_hurt_nobody() {
         (r#"{"version":1}"#, "invalid", "not a request"),
         (r#"{"version":2,"get":"mm_stat"}"#, "version", "speaks 1"),
         (
-            r#"{"version":1,"get":"bd_stat"}"#,
+            r#"{"version":1,"get":"bd_state"}"#,
             "invalid",
             "no such attribute",
         ),
@@ -376,6 +379,21 @@ fn bad_requests_are_answered_and_hurt_nobody() {
             r#"{"version":1,"set":"disksize","value":"1"}"#,
             "invalid",
             "while the device",
+        ),
+        (
+            r#"{"version":1,"get":"recompress"}"#,
+            "invalid",
+            "nothing to read",
+        ),
+        (
+            r#"{"version":1,"set":"recompress","value":"type=cold"}"#,
+            "invalid",
+            "huge_idle",
+        ),
+        (
+            r#"{"version":1,"set":"writeback","value":"idle","progress":true}"#,
+            "io",
+            "backing_dev",
         ),
         (&long, "invalid", "at most 4096 bytes"),
     ] {
