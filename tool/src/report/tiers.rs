@@ -107,17 +107,17 @@ fn bar(area: &Area<'_>, (left, end): (i32, i32), top: i32, ours: bool) -> Result
 pub(super) fn rows(result: &TiersResult) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, setting) in result.settings() {
-        let operations: [(&str, fn(&TierStore) -> _); 4] = [
-            ("hot get", |store| store.hot_get_ns),
-            ("cold get", |store| store.cold_get_ns),
-            ("any get", |store| store.get_ns),
-            ("put", |store| store.put_ns),
-        ];
-        for (operation, latency) in operations {
+        for (at, operation) in ["hot get", "cold get", "any get", "put"].iter().enumerate() {
             for store in &setting.stores {
+                let times = [
+                    store.hot_get_ns,
+                    store.cold_get_ns,
+                    store.get_ns,
+                    store.put_ns,
+                ];
                 rows.push(Row {
                     label: format!("{name} {operation}: {}", store.name),
-                    latency: latency(store),
+                    latency: times[at],
                     ours: store.name == TIERED,
                 });
             }
