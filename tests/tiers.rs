@@ -166,7 +166,7 @@ impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
             _ => {}
         }
         let units = record.len().div_ceil(16) as u64;
-        let token = self.next_token % 50 << 28 | (self.next_token / 50) << 14 | (units - 1);
+        let token = (self.next_token % 50) << 28 | (self.next_token / 50) << 14 | (units - 1);
         self.next_token += 1;
         if self.cache.commit_record(key, token, &record).unwrap() {
             assert!(self.store.insert(token, (key, record)).is_none());
@@ -180,7 +180,7 @@ impl<S: PageSource, const PAGE: usize> Model<S, PAGE> {
         };
         let (key, record) = self.store.remove(&old).unwrap();
         let wanted = self.cache.wants_record(key, old);
-        let new = self.next_token % 50 << 28 | (self.next_token / 50) << 14 | old & 0x3fff;
+        let new = (self.next_token % 50) << 28 | (self.next_token / 50) << 14 | (old & 0x3fff);
         self.next_token += 1;
         if self.cache.move_record(key, old, new).unwrap() {
             assert!(wanted);

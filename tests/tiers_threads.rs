@@ -36,7 +36,7 @@ struct Store {
 impl Store {
     fn token(&self, len: usize) -> u64 {
         let number = self.next.fetch_add(1, Relaxed);
-        number % 3 << 28 | (number / 3) << 14 | (len.div_ceil(16) as u64 - 1)
+        (number % 3) << 28 | (number / 3) << 14 | (len.div_ceil(16) as u64 - 1)
     }
 
     fn read(&self, at: WrittenBack) -> Vec<u8> {

@@ -125,6 +125,43 @@ mod model {
             }
         }
 
+        /// Changes the tag with the store that lets go: no arena lock.
+        fn set_tag(&self, bits: u16) {
+            let word = self.lock();
+            match word.meaning() {
+                Meaning::Object(object) => {
+                    let tag = object.tag | bits;
+                    // Whoever holds it reads it first, as those do who note that it was read.
+                    self.bytes[object.offset as usize].with(|p| unsafe { *p });
+                    unlock(&self.entry, Word::object(Object { tag, ..object }));
+                }
+                _ => unlock(&self.entry, word),
+            }
+        }
+
+        /// Changes the tag in passing, under the arena's lock; true if it was not left out.
+        fn visit(&self, bits: u16) -> bool {
+            let _arena = self.arena.lock().unwrap();
+            let word = read(&self.entry);
+            if word.is_locked() {
+                return false;
+            }
+            if let Meaning::Object(object) = word.meaning() {
+                let tag = object.tag | bits;
+                set_unlocked(&self.entry, Word::object(Object { tag, ..object }));
+            }
+            true
+        }
+
+        fn tag(&self) -> Option<u16> {
+            let word = self.lock();
+            unlock(&self.entry, word);
+            match word.meaning() {
+                Meaning::Object(object) => Some(object.tag),
+                _ => None,
+            }
+        }
+
         fn free(&self) {
             loop {
                 {
@@ -171,6 +208,39 @@ mod model {
             mover.join().unwrap();
             writer.join().unwrap();
             assert_eq!(model.read(), Some(9));
+        });
+    }
+
+    #[test]
+    fn loom_a_tag_that_the_holder_changes_against_a_visit_and_a_move() {
+        bounded(|| {
+            let model = Model::new();
+            let (a, b) = (model.clone(), model.clone());
+            let mover = thread::spawn(move || a.move_it());
+            let visitor = thread::spawn(move || b.visit(2));
+            model.set_tag(1);
+            mover.join().unwrap();
+            // Neither change is lost, and neither undoes the move.
+            let seen = visitor.join().unwrap();
+            let expected = if seen { 1 | 2 } else { 1 };
+            assert_eq!(model.tag(), Some(expected));
+            assert_eq!(model.read(), Some(7));
+        });
+    }
+
+    #[test]
+    fn loom_a_tag_against_a_visit_and_a_free() {
+        bounded(|| {
+            let model = Model::new();
+            let (a, b) = (model.clone(), model.clone());
+            let visitor = thread::spawn(move || b.visit(2));
+            let freer = thread::spawn(move || a.free());
+            model.set_tag(1);
+            visitor.join().unwrap();
+            freer.join().unwrap();
+            // A late store of either would bring back an object that is gone.
+            assert_eq!(model.tag(), None);
+            assert_eq!(model.read(), None);
         });
     }
 

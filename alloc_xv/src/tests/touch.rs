@@ -127,3 +127,25 @@ fn a_visit_leaves_out_what_somebody_holds_and_what_makes_no_sense() {
             .is_err()
     );
 }
+
+#[test]
+fn a_visit_stops_where_it_is_told_and_goes_on_behind() {
+    let slots: Slots<_> = Slots::new(region::<4096>(64));
+    for key in [3, 4, 100, 511, 512] {
+        slots.set_value(key, key).unwrap();
+    }
+    let (mut key, mut seen, mut visits) = (0, vec![], 0);
+    while key < 600 {
+        key = slots
+            .visit_leaf(key, 600, |at, _| {
+                seen.push(at);
+                Touch::Stop
+            })
+            .unwrap();
+        visits += 1;
+    }
+    assert_eq!(seen, [3, 4, 100, 511, 512]);
+    // One for each, the rest of the second leaf; the first ends with its last slot.
+    assert_eq!((key, visits), (600, 6));
+    slots.check().unwrap();
+}
