@@ -7,7 +7,7 @@ use std::time::Duration;
 use compcache_device::{AnyCodec, Config, Device, Ladder, PAGE_SIZE, Policy};
 
 use crate::config::Section;
-use crate::units::{self, parse_size};
+use crate::units::parse_size;
 
 /// From this level on, pages that are zstd from the start get no denser codec where none is named.
 const DENSE_LEVEL: i32 = 6;
@@ -168,7 +168,7 @@ impl Tiers {
         }
         if let Some((path, size)) = &self.backing {
             let most = size.map_or(String::new(), |size| {
-                format!(", at most {}", units::bytes(size))
+                format!(", at most {}", crate::units::bytes(size))
             });
             lines.push(format!(
                 "write back to {}{most}, when memory is short",
