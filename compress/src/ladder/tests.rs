@@ -284,6 +284,7 @@ fn reading_allocates_nothing() {
     }
 }
 
+#[cfg(feature = "lz4")]
 #[test]
 fn shorter_units_need_smaller_workspaces_and_longer_ones_are_refused() {
     let ladder: Ladder = "lz4 lz4hc".parse().unwrap();
