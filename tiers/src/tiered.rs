@@ -300,6 +300,13 @@ impl Tiered {
         self.inner.settle()
     }
 
+    /// Checks every invariant of the cache, while its own thread waits. For tests: it takes long, and nobody
+    /// else may use the cache.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let _desk = self.inner.desk.lock();
+        self.inner.cache.check()
+    }
+
     /// Everything that is counted.
     #[must_use]
     pub fn stat(&self) -> Stat {

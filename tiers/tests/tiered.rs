@@ -65,7 +65,7 @@ fn verify(tiered: &Tiered, map: &BTreeMap<u64, Page>) {
         assert!(tiered.get(*index, &mut back).unwrap(), "page {index}");
         assert!(back == **page, "page {index}");
     }
-    tiered.cache().check().unwrap();
+    tiered.check().unwrap();
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_store_that_does_everything_wrong_never_makes_a_wrong_page() {
                 },
             }
         }
-        tiered.cache().check().unwrap();
+        tiered.check().unwrap();
         assert!(tiered.stat().tiers.written_back > 0);
     }
     assert!(lost > 0, "the store did nothing wrong");
@@ -229,7 +229,7 @@ fn threads_read_and_write_while_pages_move() {
             });
         }
     });
-    tiered.cache().check().unwrap();
+    tiered.check().unwrap();
     assert_eq!(refused.into_inner(), 0);
 }
 
