@@ -202,7 +202,7 @@ impl Tiered {
                 other => return other,
             }
         }
-        Err(compcache::Error::Busy.into())
+        Err(self.inner.no_room())
     }
 
     /// Forgets a page; true if one was stored.
@@ -480,7 +480,15 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(compcache::Error::Busy.into())
+        Err(self.no_room())
+    }
+
+    /// What a page got that was brought back again and again, and had to go each time: there is no room
+    /// for it and what is done with it.
+    fn no_room(&self) -> Error {
+        let pages = self.mem_limit.load(Relaxed).div_ceil(PAGE as u64);
+        let limit_pages = usize::try_from(pages).unwrap_or(usize::MAX);
+        compcache::Error::NoSpace(alloc_xv::AllocError::LimitReached { limit_pages }).into()
     }
 
     /// Does something that needs memory, and makes some if there is none.
