@@ -23,7 +23,7 @@ CALLS = [
     (r"^compcache_(pool|cache)_(create|destroy)$", ""),
     (r"^compcache_zs_(create|destroy)_pool$", ""),
     # An object in more than two pieces: they are looked up by the pool that it is in ...
-    (r"alloc_xv::fragments::Parts::(fragments|write_pieces|write|clear|copy_to)$", r"as alloc_xv::fragments::Resolve>::resolve$"),
+    (r"alloc_xv::fragments::Parts::(fragments|fragments_into|write_pieces|write|clear|copy_to)$", r"as alloc_xv::fragments::Resolve>::resolve$"),
     (r"alloc_xv::pool::Reading::fragments$", r"as alloc_xv::fragments::Resolve>::resolve$"),
     (r"^compcache_(pool_(read_begin|write|alloc|alloc_from)|zs_(obj_read_begin|malloc))$",
      r"as alloc_xv::fragments::Resolve>::resolve$"),

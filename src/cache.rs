@@ -158,12 +158,7 @@ where
         // The word of a same-filled page needs no workspace.
         let counters = self.begin(index)?;
         match same_filled(page) {
-            Some(word) => self
-                .put_word(index, word, counters)
-                .and_then(|put| match put {
-                    true => Ok(()),
-                    false => self.put_word_over(index, word, counters),
-                }),
+            Some(word) => self.put_any_word(index, word, counters),
             None => self.put_bytes(&mut borrow(&self.bank), index, page, counters),
         }
         .inspect_err(|_| count_failed_write(counters))
@@ -178,15 +173,19 @@ where
     ) -> Result<(), Error> {
         let counters = self.begin(index)?;
         match same_filled(page) {
-            Some(word) => self
-                .put_word(index, word, counters)
-                .and_then(|put| match put {
-                    true => Ok(()),
-                    false => self.put_word_over(index, word, counters),
-                }),
+            Some(word) => self.put_any_word(index, word, counters),
             None => self.put_bytes(workspace, index, page, counters),
         }
         .inspect_err(|_| count_failed_write(counters))
+    }
+
+    #[inline]
+    fn put_any_word(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
+        match self.put_word(index, word, counters) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.put_word_over(index, word, counters),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts a same-filled page; false if nothing was done, because the slot has a link.
@@ -545,6 +544,7 @@ where
 
     /// Takes what a slot held before off the counters, and lets go of what it shared. If that was
     /// something, the slot is held.
+    #[inline(always)]
     pub(crate) fn forget(&self, index: u64, counters: &Counters, old: SlotState) {
         match old {
             SlotState::Empty => {}

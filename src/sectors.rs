@@ -65,7 +65,8 @@ where
             .inspect_err(|error| counters.failed_write(*error))
     }
 
-    /// Reads, changes and stores a page while its slot is held.
+    /// Reads, changes and stores a page while its slot is held. Not in the frame of who puts whole pages.
+    #[inline(never)]
     fn modify(
         &self,
         index: u64,

@@ -165,6 +165,17 @@ impl<'c> Parts<'c> {
     /// The pieces, to read.
     pub(crate) fn fragments(&self, pool: (&dyn Resolve, usize)) -> Fragments<'_> {
         let mut fragments = Fragments::EMPTY;
+        self.fragments_into(pool, &mut fragments);
+        fragments
+    }
+
+    /// The same, into a list of the caller's, which is empty.
+    #[inline(never)]
+    pub(crate) fn fragments_into<'f>(
+        &'f self,
+        pool: (&dyn Resolve, usize),
+        fragments: &mut Fragments<'f>,
+    ) {
         self.for_each(pool, |(start, len)| {
             if let Some(slot) = fragments.list.get_mut(fragments.count) {
                 // SAFETY: 1. the piece is payload of the object, inside taken frames
@@ -175,7 +186,6 @@ impl<'c> Parts<'c> {
                 fragments.count += 1;
             }
         });
-        fragments
     }
 
     /// Copies the object's bytes from `skip` on into `out`; returns how many there were.

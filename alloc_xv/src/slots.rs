@@ -602,6 +602,16 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         }
     }
 
+    /// [`fragments`](Self::fragments) for who has little stack: `see` gets them, and they exist once.
+    #[inline]
+    pub fn with_fragments<T>(&self, see: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let mut fragments = Fragments::EMPTY;
+        if let Some(parts) = &self.parts {
+            parts.fragments_into((self.core, self.held.arena), &mut fragments);
+        }
+        see(&fragments)
+    }
+
     /// Copies the object's bytes from `skip` on into `out`; returns how many there were. Takes less stack
     /// than [`fragments`](Self::fragments).
     pub fn copy_to(&self, skip: usize, out: &mut [u8]) -> usize {

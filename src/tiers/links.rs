@@ -23,6 +23,12 @@ where
     W: Deref<Target = [Shared<C, PAGE>]>,
     L: RawMutex,
 {
+    /// Holds a slot that is not empty. Not in its callers' frames, which lie above each other.
+    #[inline(never)]
+    pub(crate) fn hold(&self, key: u64) -> Option<Slot<'_, S, L, ARENAS>> {
+        self.slots.get(key).ok()?
+    }
+
     /// The page that a link stands for. The page's slot is held.
     #[cold]
     #[inline(never)]
@@ -36,7 +42,14 @@ where
     ) -> Result<(), Error> {
         match link {
             Link::Cluster(..) => self.decode_member(codec, index, index, page),
-            Link::Shared(number, _) => self.decode_shared(codec, stream, index, number, page),
+            Link::Shared(number, _) => match self.base_of_shared(number) {
+                None => self.decode_shared(codec, stream, index, number, page),
+                // One after the other, not one in the other: the page's link keeps both.
+                Some(base) => {
+                    self.decode_shared(codec, stream, index, base, page)?;
+                    self.decode_patch(codec, stream, (index, number, base), page)
+                }
+            },
             Link::Backed(token, _) => Err(Error::WrittenBack(WrittenBack {
                 key: index,
                 token,
@@ -61,17 +74,18 @@ where
             .cluster_info(unit)
             .zip(self.layout.cluster_data(unit));
         let (info_key, data_key) = keys.ok_or(corrupt)?;
-        let info = self.slots.get(info_key)?.ok_or(corrupt)?;
+        let info = self.hold(info_key).ok_or(corrupt)?;
         let members = ClusterInfo::of(info.state()).ok_or(corrupt)?.members;
         // The data cannot change before it is let go; others may read it then.
-        let data = self.slots.get(data_key)?.ok_or(corrupt)?;
+        let data = self.hold(data_key).ok_or(corrupt)?;
         drop(info);
         match data.state() {
             SlotState::Object { tag, .. } => {
-                let unit = self
-                    .decode_unit(codec, (data_key, members, tag), &data.fragments())
-                    .ok_or(corrupt)?;
-                copy_member(unit, members, place, page).ok_or(corrupt)
+                let done = data.with_fragments(|fragments| {
+                    let unit = self.decode_unit(codec, (data_key, members, tag), fragments)?;
+                    copy_member(unit, members, place, page)
+                });
+                done.ok_or(corrupt)
             }
             SlotState::Value(value) => match Link::of(value) {
                 Some(Link::Backed(token, _)) => Err(Error::WrittenBack(WrittenBack {
@@ -104,6 +118,21 @@ where
             .ok()
     }
 
+    /// The base of a shared object, if it is a patch.
+    #[inline(never)]
+    fn base_of_shared(&self, number: u32) -> Option<u32> {
+        let slot = self.hold(self.layout.shared(number)?)?;
+        match slot.state() {
+            SlotState::Object { tag, .. }
+                if matches!(Stored::from_tag(tag), Some(Stored::Patch { .. })) =>
+            {
+                base_of(&slot)
+            }
+            _ => None,
+        }
+    }
+
+    /// The page of a shared object that is no patch.
     #[inline(never)]
     fn decode_shared(
         &self,
@@ -115,11 +144,11 @@ where
     ) -> Result<(), Error> {
         let corrupt = Error::Corrupt { index };
         let key = self.layout.shared(number).ok_or(corrupt)?;
-        let slot = self.slots.get(key)?.ok_or(corrupt)?;
+        let slot = self.hold(key).ok_or(corrupt)?;
         self.decode_at_shared(codec, stream, (index, key), &slot, page)
     }
 
-    /// The page of a shared object, whose slot is held, for page `index`.
+    /// The same, whose slot is held.
     #[inline]
     pub(crate) fn decode_at_shared(
         &self,
@@ -129,62 +158,61 @@ where
         slot: &Slot<'_, S, L, ARENAS>,
         page: &mut [u8; PAGE],
     ) -> Result<(), Error> {
-        let corrupt = Error::Corrupt { index };
-        let tag = match slot.state() {
-            SlotState::Object { tag, .. } => tag,
+        match slot.state() {
+            SlotState::Object { tag, .. } => {
+                self.decode_shared_object(codec, stream, (index, key, tag), slot, page)
+            }
             SlotState::Value(value) if matches!(Link::of(value), Some(Link::Cluster(..))) => {
-                return self.decode_member(codec, index, key, page);
+                self.decode_member(codec, index, key, page)
             }
-            _ => return Err(corrupt),
-        };
-        match Stored::from_tag(tag).ok_or(corrupt)? {
-            Stored::Page { codec: id, checked } => {
-                let bytes = whole(slot, stream.as_flattened_mut()).ok_or(corrupt)?;
-                let bytes = stream_of(key, bytes, SHARED_HEAD, checked).ok_or(corrupt)?;
-                self.decode_stream(codec, id, bytes, page).ok_or(corrupt)
-            }
-            Stored::Patch { checked } => {
-                let base = base_of(slot).ok_or(corrupt)?;
-                self.decode_base(codec, stream, index, base, page)?;
-                let [reference, stream] = stream;
-                reference.copy_from_slice(page);
-                let bytes = whole(slot, stream).ok_or(corrupt)?;
-                let bound = bind_base(key, base);
-                let bytes = stream_of(bound, bytes, PATCH_HEAD, checked).ok_or(corrupt)?;
-                self.codec
-                    .decompress_patch(codec, reference, bytes, page)
-                    .map_err(|_| corrupt)
-            }
-            Stored::Word { .. } => Err(corrupt),
+            _ => Err(Error::Corrupt { index }),
         }
     }
 
-    /// The page that a patch stands on. It is no patch itself.
     #[inline(never)]
-    fn decode_base(
+    fn decode_shared_object(
         &self,
         codec: &mut C::Workspace,
         stream: &mut [[u8; PAGE]; 2],
-        index: u64,
-        base: u32,
+        (index, key, tag): (u64, u64, u16),
+        slot: &Slot<'_, S, L, ARENAS>,
         page: &mut [u8; PAGE],
     ) -> Result<(), Error> {
         let corrupt = Error::Corrupt { index };
-        let key = self.layout.shared(base).ok_or(corrupt)?;
-        let slot = self.slots.get(key)?.ok_or(corrupt)?;
-        let tag = match slot.state() {
-            SlotState::Object { tag, .. } => tag,
-            SlotState::Value(value) if matches!(Link::of(value), Some(Link::Cluster(..))) => {
-                return self.decode_member(codec, index, key, page);
-            }
-            _ => return Err(corrupt),
-        };
         let Some(Stored::Page { codec: id, checked }) = Stored::from_tag(tag) else {
             return Err(corrupt);
         };
-        let bytes = whole(&slot, stream.as_flattened_mut()).ok_or(corrupt)?;
+        let bytes = whole(slot, stream.as_flattened_mut()).ok_or(corrupt)?;
         let bytes = stream_of(key, bytes, SHARED_HEAD, checked).ok_or(corrupt)?;
         self.decode_stream(codec, id, bytes, page).ok_or(corrupt)
+    }
+
+    /// The page of a patch whose base is in `page`.
+    #[inline(never)]
+    fn decode_patch(
+        &self,
+        codec: &mut C::Workspace,
+        stream: &mut [[u8; PAGE]; 2],
+        (index, number, base): (u64, u32, u32),
+        page: &mut [u8; PAGE],
+    ) -> Result<(), Error> {
+        let corrupt = Error::Corrupt { index };
+        let key = self.layout.shared(number).ok_or(corrupt)?;
+        let slot = self.hold(key).ok_or(corrupt)?;
+        let SlotState::Object { tag, .. } = slot.state() else {
+            return Err(corrupt);
+        };
+        let Some(Stored::Patch { checked }) = Stored::from_tag(tag) else {
+            return Err(corrupt);
+        };
+        let [reference, stream] = stream;
+        reference.copy_from_slice(page);
+        let bytes = whole(&slot, stream).ok_or(corrupt)?;
+        let bound = bind_base(key, base);
+        let bytes = stream_of(bound, bytes, PATCH_HEAD, checked).ok_or(corrupt)?;
+        self.codec
+            .decompress_patch(codec, reference, bytes, page)
+            .map_err(|_| corrupt)
     }
 
     /// Lets go of what a link of page `index` stands for. The page's slot is held.
@@ -214,7 +242,7 @@ where
         let (unit, place) = self.layout.unit_of(key);
         let info_key = self.layout.cluster_info(unit)?;
         let data_key = self.layout.cluster_data(unit)?;
-        let mut slot = self.slots.get(info_key).ok()??;
+        let mut slot = self.hold(info_key)?;
         let mut info = ClusterInfo::of(slot.state())?;
         info.alive &= !(1 << place);
         if info.alive != 0 {
@@ -231,7 +259,7 @@ where
     /// back: what follows needs less stack when this has returned.
     #[inline(never)]
     pub(crate) fn clear_cluster(&self, data_key: u64) -> Option<u64> {
-        let mut data = self.slots.get(data_key).ok()??;
+        let mut data = self.hold(data_key)?;
         let token = match data.state() {
             SlotState::Object { .. } => {
                 sub(&self.tiers.clusters, 1);
@@ -258,7 +286,7 @@ where
             let Some(key) = next.take().and_then(|number| self.layout.shared(number)) else {
                 return;
             };
-            let Ok(Some(mut slot)) = self.slots.get(key) else {
+            let Some(mut slot) = self.hold(key) else {
                 return;
             };
             let Some(references) = references(&slot) else {
@@ -290,7 +318,7 @@ where
         let Some(key) = self.layout.shared(number) else {
             return false;
         };
-        let Ok(Some(mut slot)) = self.slots.get(key) else {
+        let Some(mut slot) = self.hold(key) else {
             return false;
         };
         match references(&slot).and_then(|count| count.checked_add(1)) {
@@ -340,7 +368,7 @@ where
         let Some(key) = self.layout.shared(number) else {
             return false;
         };
-        let Ok(Some(mut slot)) = self.slots.get(key) else {
+        let Some(mut slot) = self.hold(key) else {
             return false;
         };
         let seen = Seen::of(slot.state());
@@ -455,7 +483,7 @@ where
         let Some(key) = self.layout.segment(token_segment(token)) else {
             return;
         };
-        let Ok(Some(mut slot)) = self.slots.get(key) else {
+        let Some(mut slot) = self.hold(key) else {
             return;
         };
         let SlotState::Value(live) = slot.state() else {
