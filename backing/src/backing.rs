@@ -24,12 +24,15 @@ pub struct Options {
     /// Bytes that the file may have for 1,000 bytes of live records once it is clean: 1,020 or
     /// more. It cannot be held for records of a few hundred bytes, which take 25 bytes more each.
     pub bytes_permille_max: u32,
+    /// Segments at most: as many as the owner can count live units of.
+    pub segments_max: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             bytes_permille_max: 1050,
+            segments_max: SEGMENTS_MAX,
         }
     }
 }
@@ -87,7 +90,8 @@ impl Backing {
     /// bytes.
     pub fn new(store: Box<dyn Store>, options: Options) -> Result<Self, OpenError> {
         let (len, min) = (store.len(), SEGMENTS_MIN * SEGMENT_LEN);
-        let segments = (store.span() / SEGMENT_LEN).min(SEGMENTS_MAX.into());
+        let most = options.segments_max.min(SEGMENTS_MAX);
+        let segments = (store.span() / SEGMENT_LEN).min(most.into());
         if len < min || segments < SEGMENTS_MIN {
             return Err(OpenError::TooSmall { len, min });
         }
@@ -153,6 +157,13 @@ impl Backing {
         result
     }
 
+    /// A number that changes, and never comes back, when the place of a token is used again. As long as it
+    /// is the same before a read and later, what was read is what lies there.
+    #[must_use]
+    pub fn generation(&self, token: Token) -> Option<u64> {
+        self.generations.get(token.segment())
+    }
+
     fn read_there(&self, key: u64, token: Token, out: &mut Vec<u8>) -> Result<(), ReadError> {
         if token.units() > sealed_units(RECORD_MAX) {
             return Err(ReadError::Damaged);
@@ -187,6 +198,12 @@ impl Backing {
         let used = segments.count_max() - free;
         drop(segments);
         self.counters.stats(sums, used, free)
+    }
+
+    /// Segments that may ever be in use: tokens name lower ones.
+    #[must_use]
+    pub fn segments(&self) -> u32 {
+        self.segments.lock().count_max()
     }
 
     /// The store's bytes in use, to the block.

@@ -1,6 +1,7 @@
 //! [`Store`]: where bytes lie.
 
 use std::io;
+use std::sync::Arc;
 
 mod failing;
 mod file;
@@ -61,50 +62,34 @@ pub trait Store: Send + Sync {
     }
 }
 
-impl<S: Store + ?Sized> Store for Box<S> {
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        (**self).read_at(offset, out)
-    }
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        (**self).write_at(offset, bytes)
-    }
-    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
-        (**self).discard(offset, len)
-    }
-    fn len(&self) -> u64 {
-        (**self).len()
-    }
-    fn span(&self) -> u64 {
-        (**self).span()
-    }
-    fn block_len(&self) -> u64 {
-        (**self).block_len()
-    }
-    fn settle(&self, offset: u64, len: u64) -> io::Result<()> {
-        (**self).settle(offset, len)
-    }
+/// What a pointer points to is the store.
+macro_rules! store_by_pointer {
+    ($pointer:ident) => {
+        impl<S: Store + ?Sized> Store for $pointer<S> {
+            fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+                (**self).read_at(offset, out)
+            }
+            fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+                (**self).write_at(offset, bytes)
+            }
+            fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+                (**self).discard(offset, len)
+            }
+            fn len(&self) -> u64 {
+                (**self).len()
+            }
+            fn span(&self) -> u64 {
+                (**self).span()
+            }
+            fn block_len(&self) -> u64 {
+                (**self).block_len()
+            }
+            fn settle(&self, offset: u64, len: u64) -> io::Result<()> {
+                (**self).settle(offset, len)
+            }
+        }
+    };
 }
 
-impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        (**self).read_at(offset, out)
-    }
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        (**self).write_at(offset, bytes)
-    }
-    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
-        (**self).discard(offset, len)
-    }
-    fn len(&self) -> u64 {
-        (**self).len()
-    }
-    fn span(&self) -> u64 {
-        (**self).span()
-    }
-    fn block_len(&self) -> u64 {
-        (**self).block_len()
-    }
-    fn settle(&self, offset: u64, len: u64) -> io::Result<()> {
-        (**self).settle(offset, len)
-    }
-}
+store_by_pointer!(Box);
+store_by_pointer!(Arc);

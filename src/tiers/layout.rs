@@ -158,6 +158,11 @@ impl Layout {
         }
     }
 
+    /// Segments that have a slot.
+    pub(crate) const fn segments_len(&self) -> u64 {
+        self.segments_len
+    }
+
     /// Key of a place of the table of candidates.
     pub(crate) const fn table(&self, place: u64) -> Option<u64> {
         match place < self.table_len {

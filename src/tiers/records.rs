@@ -238,8 +238,8 @@ where
     /// Brings a page back into memory that was read out of a record, by the first codec. False if it is not
     /// there any more.
     ///
-    /// Between reading the slot and this no record may be written under the same token: who writes
-    /// records waits meanwhile.
+    /// The caller makes sure that no record was written under the same token between reading the slot and
+    /// this.
     pub fn restore(
         &self,
         workspace: &mut Workspace<C, PAGE>,
@@ -352,6 +352,11 @@ where
             alloc_xv::Touch::Keep
         })?;
         Ok((found, next))
+    }
+
+    /// Segments of a backing store whose live units can be counted.
+    pub fn segments_max(&self) -> u32 {
+        u32::try_from(self.layout.segments_len()).unwrap_or(u32::MAX)
     }
 
     /// Makes sure that the live units of the segments up to this number can be counted without asking for

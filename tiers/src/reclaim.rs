@@ -24,6 +24,8 @@ const CLEAN_STEP: u64 = 1 << 20;
 /// Where memory is limited: room for new pages is made when less than this share is left, and until
 /// there is twice as much.
 const ROOM_SHARE: u64 = 16;
+/// Bytes of a record that are not the page's: a head and a checksum.
+const RECORD_EXTRA: u64 = 8;
 
 /// What the worker has at hand.
 pub(crate) struct Desk {
@@ -43,6 +45,8 @@ pub(crate) struct Desk {
     tokens: Vec<Token>,
     /// Live units when the store was last found clean.
     clean_at: Option<u64>,
+    /// Room is being made ahead of puts.
+    makes_room: bool,
 }
 
 impl Desk {
@@ -59,6 +63,7 @@ impl Desk {
             records: Vec::new(),
             tokens: Vec::new(),
             clean_at: None,
+            makes_room: false,
         };
         if keeps_worker {
             desk.hire()?;
@@ -66,20 +71,23 @@ impl Desk {
         Ok(desk)
     }
 
-    fn hire(&mut self) -> Result<(), WorkspaceError> {
-        if self.worker.is_none() {
-            let workspace = self.ladder.worker_workspace(PAGE)?;
-            self.worker_bytes = workspace.heap_bytes() + size_of::<Worker<Ladder, PAGE>>();
-            self.worker = Some(Box::new(Worker::with_notes(workspace, self.notes)));
-        }
-        Ok(())
+    fn hire(&mut self) -> Result<&mut Worker<Ladder, PAGE>, WorkspaceError> {
+        let worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => {
+                let workspace = self.ladder.worker_workspace(PAGE)?;
+                self.worker_bytes = workspace.heap_bytes() + size_of::<Worker<Ladder, PAGE>>();
+                Box::new(Worker::with_notes(workspace, self.notes))
+            }
+        };
+        Ok(self.worker.insert(worker))
     }
 
     /// Takes all memory that writing back and bringing back needs, now: later it may be short.
     pub(crate) fn equip(&mut self) -> Result<(), Error> {
-        self.keeps_worker = true;
         self.worker()?;
         self.space()?;
+        self.keeps_worker = true;
         self.bytes
             .reserve(BATCH_BYTES + 2 * compcache_backing::RECORD_MAX);
         self.records.reserve(BATCH_RECORDS);
@@ -89,16 +97,18 @@ impl Desk {
 
     /// The worker, where the last one was.
     pub(crate) fn worker(&mut self) -> Result<&mut Worker<Ladder, PAGE>, Error> {
-        self.hire().map_err(Error::Workspace)?;
-        self.worker.as_deref_mut().ok_or(Error::NoStore)
+        self.hire().map_err(Error::Workspace)
     }
 
     pub(crate) fn space(&mut self) -> Result<&mut Workspace<Ladder, PAGE>, Error> {
-        if self.space.is_none() {
-            let workspace = self.ladder.workspace(PAGE).map_err(Error::Workspace)?;
-            self.space = Some(Box::new(Workspace::new(workspace)));
-        }
-        self.space.as_deref_mut().ok_or(Error::NoStore)
+        let space = match self.space.take() {
+            Some(space) => space,
+            None => {
+                let workspace = self.ladder.workspace(PAGE).map_err(Error::Workspace)?;
+                Box::new(Workspace::new(workspace))
+            }
+        };
+        Ok(self.space.insert(space))
     }
 
     /// Gives the worker's buffers back while there is nothing to do.
@@ -207,28 +217,34 @@ impl Inner {
                 continue;
             };
             desk.worker()?;
-            let Some(worker) = desk.worker.as_deref_mut() else {
-                continue;
+            let Desk {
+                worker: Some(worker),
+                records,
+                bytes,
+                ..
+            } = desk
+            else {
+                break;
             };
             let Some((key, record)) = self.cache.take_record(worker, index)? else {
                 continue;
             };
             // Another page of a cluster that is in the batch already.
-            if desk.records.iter().any(|(other, _)| *other == key) {
+            if records.iter().any(|(other, _)| *other == key) {
                 continue;
             }
-            pages += (record.len() as u64).div_ceil(PAGE as u64);
+            pages += pages_of(record.len());
             if self.is_limited.load(Relaxed) && pages > self.budget.load(Relaxed) {
                 self.cache.abandon_record(key);
-                if desk.records.is_empty() {
+                if records.is_empty() {
                     return Err(Error::WritebackLimit);
                 }
                 at = range.end;
                 break;
             }
-            let start = desk.bytes.len();
-            desk.bytes.extend_from_slice(record);
-            desk.records.push((key, start..desk.bytes.len()));
+            let start = bytes.len();
+            bytes.extend_from_slice(record);
+            records.push((key, start..bytes.len()));
         }
         if desk.records.is_empty() {
             return Ok((0, at));
@@ -259,7 +275,7 @@ impl Inner {
             if self.cache.commit_record(*key, token.bits(), record)? {
                 linked += 1;
                 if self.is_limited.load(Relaxed) {
-                    let pages = (range.len() as u64).div_ceil(PAGE as u64);
+                    let pages = pages_of(range.len());
                     let left = self.budget.load(Relaxed).saturating_sub(pages);
                     self.budget.store(left, Relaxed);
                 }
@@ -335,8 +351,14 @@ impl Inner {
 
     /// Whether there is room for pages to come back.
     pub(crate) fn has_room(&self) -> bool {
+        self.has_shares(1)
+    }
+
+    /// Whether so many shares of the memory are free.
+    fn has_shares(&self, shares: u64) -> bool {
         let stat = self.cache.mm_stat();
-        stat.mem_limit == 0 || stat.mem_used_total + stat.mem_limit / ROOM_SHARE < stat.mem_limit
+        let wanted = stat.mem_limit / ROOM_SHARE * shares;
+        stat.mem_limit == 0 || stat.mem_used_total + wanted < stat.mem_limit
     }
 
     pub(crate) fn tick_now(&self, budget: u64) -> Result<Tick, Error> {
@@ -368,7 +390,9 @@ impl Inner {
         if let Some(store) = &store {
             let mut desk = self.desk.lock();
             more |= self.clean_store(store, &mut desk.clean_at, CLEAN_STEP);
-            if !self.has_room() {
+            let shares = if desk.makes_room { 2 } else { 1 };
+            desk.makes_room = !self.has_shares(shares);
+            if desk.makes_room {
                 let bytes = self.evict(&mut desk, store, ROOM).unwrap_or(0);
                 if bytes > 0 {
                     // Before it is asked again whether there is room: holes in pages are none.
@@ -412,6 +436,15 @@ impl Inner {
             while self.clean_store(store, &mut desk.clean_at, u64::MAX) {}
         }
     }
+}
+
+/// Pages that a record counts as, of what may be written back: a page that no codec made smaller is one,
+/// and not two for its head and checksum.
+fn pages_of(record_len: usize) -> u64 {
+    (record_len as u64)
+        .saturating_sub(RECORD_EXTRA)
+        .div_ceil(PAGE as u64)
+        .max(1)
 }
 
 /// The slots that link to records.

@@ -263,13 +263,12 @@ impl Tiered {
         if place.is_some() {
             return Err(StoreError::HasStore);
         }
-        let segments = store.len() / compcache_backing::SEGMENT_LEN;
-        let segments = u32::try_from(segments).unwrap_or(u32::MAX);
-        let backing =
-            Backing::new(store, compcache_backing::Options::default()).map_err(StoreError::Open)?;
+        let mut options = compcache_backing::Options::default();
+        options.segments_max = self.inner.cache.segments_max();
+        let backing = Backing::new(store, options).map_err(StoreError::Open)?;
         self.inner
             .cache
-            .reserve_segments(segments)
+            .reserve_segments(backing.segments())
             .map_err(StoreError::Memory)?;
         desk.equip().map_err(StoreError::Workspace)?;
         *place = Some(Arc::new(backing));
@@ -383,6 +382,15 @@ impl core::fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// Where a page was read back from.
+struct ReadBack {
+    at: WrittenBack,
+    token: Token,
+    /// Of the token's place, before it was read.
+    generation: Option<u64>,
+    store: Arc<Backing>,
+}
+
 impl Inner {
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -412,8 +420,8 @@ impl Inner {
         let mut failed = None;
         for _ in 0..READS_MAX {
             match self.read_record(index, at, page) {
-                Ok(()) => {
-                    self.perhaps_restore(index, at, page);
+                Ok(read) => {
+                    self.perhaps_restore(index, &read, page);
                     return Ok(true);
                 }
                 Err(error) => failed = Some(error),
@@ -431,37 +439,55 @@ impl Inner {
     }
 
     /// Reads a page out of its record.
-    fn read_record(&self, index: u64, at: WrittenBack, page: &mut [u8; PAGE]) -> Result<(), Error> {
+    fn read_record(
+        &self,
+        index: u64,
+        at: WrittenBack,
+        page: &mut [u8; PAGE],
+    ) -> Result<ReadBack, Error> {
         let store = self.backing.read().clone().ok_or(Error::NoStore)?;
         let damaged = |error| Error::Read { index, error };
         let token = Token::from_bits(at.token).ok_or(damaged(ReadError::Damaged))?;
+        let generation = store.generation(token);
         RECORD.with_borrow_mut(|record| {
             store.read(at.key, token, record).map_err(damaged)?;
-            Ok(self.cache.get_written_back(index, at, record, page)?)
+            self.cache.get_written_back(index, at, record, page)?;
+            Ok(ReadBack {
+                at,
+                token,
+                generation,
+                store,
+            })
         })
     }
 
-    /// Brings a page back into memory that was read, if there is room and nobody works on forms.
-    fn perhaps_restore(&self, index: u64, at: WrittenBack, page: &[u8; PAGE]) {
-        if !self.has_room() {
-            return;
+    /// Brings a page back into memory that was read, if it is still where it was. Nothing is written to the
+    /// store while the desk is held.
+    fn restore(
+        &self,
+        desk: &mut Desk,
+        index: u64,
+        read: &ReadBack,
+        page: &[u8; PAGE],
+    ) -> Result<bool, Error> {
+        if read.store.generation(read.token) != read.generation {
+            return Ok(false);
         }
-        if let Some(mut desk) = self.desk.try_lock() {
-            // The record cannot be written anew under the same token from here on, but perhaps it was since
-            // it was read.
-            let mut now = [0; PAGE];
-            if self.read_record(index, at, &mut now).is_ok() && now == *page {
-                // Without memory it stays where it is.
-                let _ = desk
-                    .space()
-                    .map(|space| self.cache.restore(space, index, at, page));
-            }
+        Ok(self.cache.restore(desk.space()?, index, read.at, page)?)
+    }
+
+    /// The same, if there is room and nobody works on forms.
+    fn perhaps_restore(&self, index: u64, read: &ReadBack, page: &[u8; PAGE]) {
+        if self.has_room()
+            && let Some(mut desk) = self.desk.try_lock()
+        {
+            // Without memory it stays where it is.
+            let _ = self.restore(&mut desk, index, read, page);
         }
     }
 
     /// Brings a page back that is to be changed.
     fn bring_back(&self, index: u64) -> Result<(), Error> {
-        let mut desk = self.desk.lock();
         let mut page = [0; PAGE];
         for _ in 0..SQUEEZES_MAX {
             let at = match self.cache.get(index, &mut page) {
@@ -469,18 +495,34 @@ impl Inner {
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            self.read_record(index, at, &mut page)?;
-            match self.cache.restore(desk.space()?, index, at, &page) {
-                Ok(_) => return Ok(()),
-                Err(compcache::Error::NoSpace(error)) => {
+            let read = match self.read_record(index, at, &mut page) {
+                Ok(read) => read,
+                // It may have been moved: then it is said to be somewhere else now.
+                Err(error) if self.is_there(index, at)? => return Err(error),
+                Err(_) => continue,
+            };
+            let mut desk = self.desk.lock();
+            match self.restore(&mut desk, index, &read, &page) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(Error::Cache(compcache::Error::NoSpace(error))) => {
                     if !self.make_room(&mut desk)? {
                         return Err(compcache::Error::NoSpace(error).into());
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Err(self.no_room())
+    }
+
+    /// Whether a page is still said to be in this record.
+    fn is_there(&self, index: u64, at: WrittenBack) -> Result<bool, Error> {
+        match self.cache.get(index, &mut [0; PAGE]) {
+            Err(compcache::Error::WrittenBack(now)) => Ok(now == at),
+            Ok(_) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a page got that was brought back again and again, and had to go each time: there is no room

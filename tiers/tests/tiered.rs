@@ -304,6 +304,8 @@ fn one_shot_commands_do_what_zram_says() {
         .unwrap();
     assert!(some > 0 && some <= 10);
     let huge = WriteBack::Kind(WriteBackKind::Huge);
+    // Its record has a few bytes more than a page, and counts as one.
+    tiered.set_writeback_limit(Some(1));
     assert_eq!(tiered.write_back(&huge, || true).unwrap(), 1);
     tiered.set_writeback_limit(Some(20));
     assert!(matches!(
@@ -324,4 +326,27 @@ fn one_shot_commands_do_what_zram_says() {
         assert!(tiered.get(index, &mut back).unwrap() && back == *page(index, 0));
     }
     assert!(tiered.get(500, &mut back).unwrap() && back == noise);
+}
+
+/// A store that had more segments than a small device counts was filled with records that nobody could
+/// link.
+#[test]
+fn a_store_far_bigger_than_the_device_is_used_as_far_as_it_is_counted() {
+    const PAGES: u64 = 600;
+    let tiered = tiered(PAGES, 512 << 10, false);
+    tiered
+        .set_store(Box::new(MemoryStore::new(4 << 30)))
+        .unwrap();
+    let segments = tiered.backing().unwrap().segments();
+    assert_eq!(segments, tiered.cache().segments_max());
+    assert!(u64::from(segments) << 18 < 64 << 20);
+    let mut map = BTreeMap::new();
+    for version in 0..40 {
+        for index in 0..PAGES {
+            tiered.put(index, &page(index, version)).unwrap();
+            map.insert(index, page(index, version));
+        }
+        tiered.clean();
+    }
+    verify(&tiered, &map);
 }
