@@ -315,7 +315,8 @@ where
             page,
         );
         match slot.state() {
-            SlotState::Object { tag, .. } if Life::of_tag(tag).age() == 0 => {}
+            SlotState::Object { tag, .. }
+                if Life::of_tag(tag).age() == 0 && !self.is_dense(tag) => {}
             _ if result.is_err() => {}
             _ => self.touch(&mut slot, workspace, index, page, counters),
         }
@@ -325,6 +326,18 @@ where
             page.fill(0);
         })?;
         Ok(true)
+    }
+
+    /// Whether a page was made by another codec than the first, which takes longer to decode: not raw, and not
+    /// LZ4, which decodes as quickly whoever made it.
+    #[inline]
+    fn is_dense(&self, tag: u16) -> bool {
+        match Stored::from_tag(tag) {
+            Some(Stored::Page { codec, .. }) => {
+                !matches!(codec, CodecId::Raw | CodecId::Lz4) && codec != self.codec.id()
+            }
+            _ => false,
+        }
     }
 
     /// The page that a slot holds; zeroes for none.

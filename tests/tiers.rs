@@ -508,3 +508,46 @@ fn a_run_that_begins_anew_leaves_nothing_behind() {
     model.cache.merge_all(&mut model.worker, || true).unwrap();
     assert_eq!(model.cache.mm_stat().mem_used_total, 0);
 }
+
+#[test]
+fn a_page_that_was_made_denser_by_itself_comes_back_when_it_is_read_twice() {
+    for (ladder, comes_back) in [
+        ("lz4 zstd:3", true),
+        ("lz4 lz4hc", false),
+        ("zstd:1 zstd:9", false),
+    ] {
+        let mut model = Model::<_, 4096>::new(mmap::<4096>(400), ladder, Config::new(DEVICE), 1);
+        // Half of each byte is always the same: entropy coding wins much.
+        let mut page: Page<4096> = noise(5);
+        page.iter_mut().for_each(|byte| *byte &= 0x0f);
+        page[..2048].fill(7);
+        page[100..200].fill(9);
+        model.cache.put(7, &page).unwrap();
+        model.cache.mark_idle(None).unwrap();
+        let how = Recompress {
+            what: What::Idle,
+            rung: 1,
+            threshold: 0,
+            max_pages: 0,
+        };
+        let changed = model
+            .cache
+            .recompress(&mut model.worker, how, || true)
+            .unwrap();
+        // Both levels of zstd make the same of it; it is not LZ4's in either case.
+        assert_eq!(changed, u64::from(ladder.starts_with("lz4")), "{ladder}");
+        let dense = model.cache.mm_stat().compr_data_size;
+        let mut back: Page<4096> = blank();
+        for read in 1..=3 {
+            assert!(model.cache.get(7, &mut back).unwrap() && back == page);
+            let promoted = u64::from(comes_back && read >= 2);
+            assert_eq!(
+                model.cache.tier_stat().promoted,
+                promoted,
+                "{ladder}, read {read}"
+            );
+        }
+        assert_eq!(model.cache.mm_stat().compr_data_size > dense, comes_back);
+        model.cache.check().unwrap();
+    }
+}

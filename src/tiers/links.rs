@@ -29,6 +29,12 @@ where
         self.slots.get(key).ok()?
     }
 
+    /// The same for a shared object, and its key.
+    fn hold_shared(&self, number: u32) -> Option<(u64, Slot<'_, S, L, ARENAS>)> {
+        let key = self.layout.shared(number)?;
+        Some((key, self.hold(key)?))
+    }
+
     /// The page that a link stands for. The page's slot is held.
     #[cold]
     #[inline(never)]
@@ -121,7 +127,7 @@ where
     /// The base of a shared object, if it is a patch.
     #[inline(never)]
     fn base_of_shared(&self, number: u32) -> Option<u32> {
-        let slot = self.hold(self.layout.shared(number)?)?;
+        let (_, slot) = self.hold_shared(number)?;
         match slot.state() {
             SlotState::Object { tag, .. }
                 if matches!(Stored::from_tag(tag), Some(Stored::Patch { .. })) =>
@@ -143,8 +149,7 @@ where
         page: &mut [u8; PAGE],
     ) -> Result<(), Error> {
         let corrupt = Error::Corrupt { index };
-        let key = self.layout.shared(number).ok_or(corrupt)?;
-        let slot = self.hold(key).ok_or(corrupt)?;
+        let (key, slot) = self.hold_shared(number).ok_or(corrupt)?;
         self.decode_at_shared(codec, stream, (index, key), &slot, page)
     }
 
@@ -197,8 +202,7 @@ where
         page: &mut [u8; PAGE],
     ) -> Result<(), Error> {
         let corrupt = Error::Corrupt { index };
-        let key = self.layout.shared(number).ok_or(corrupt)?;
-        let slot = self.hold(key).ok_or(corrupt)?;
+        let (key, slot) = self.hold_shared(number).ok_or(corrupt)?;
         let SlotState::Object { tag, .. } = slot.state() else {
             return Err(corrupt);
         };
@@ -283,10 +287,8 @@ where
     pub(crate) fn release_shared(&self, number: u32) {
         let mut next = Some(number);
         for _ in 0..CHAIN_MAX {
-            let Some(key) = next.take().and_then(|number| self.layout.shared(number)) else {
-                return;
-            };
-            let Some(mut slot) = self.hold(key) else {
+            let Some((key, mut slot)) = next.take().and_then(|number| self.hold_shared(number))
+            else {
                 return;
             };
             let Some(references) = references(&slot) else {
@@ -315,10 +317,7 @@ where
     /// One reference more to a shared object that the caller knows to be there; false if it is not, or
     /// has as many as there can be.
     pub(crate) fn refer(&self, number: u32) -> bool {
-        let Some(key) = self.layout.shared(number) else {
-            return false;
-        };
-        let Some(mut slot) = self.hold(key) else {
+        let Some((_, mut slot)) = self.hold_shared(number) else {
             return false;
         };
         match references(&slot).and_then(|count| count.checked_add(1)) {
@@ -330,7 +329,7 @@ where
         }
     }
 
-    /// A page was read whose age is not zero, or that has no object of its own.
+    /// A page was read whose age is not zero, or that is not as the first codec makes it.
     #[cold]
     #[inline(never)]
     pub(crate) fn touch(
@@ -343,7 +342,16 @@ where
     ) {
         let link = match slot.state() {
             SlotState::Value(value) => Link::of(value),
-            _ => None,
+            SlotState::Object { tag, .. } => {
+                if Life::of_tag(tag).age() == 0 {
+                    // By a denser codec, and read twice as below.
+                    let _ = self.promote(slot, workspace, index, page, counters);
+                } else {
+                    self.touch_age(slot);
+                }
+                return;
+            }
+            SlotState::Empty => return,
         };
         match link {
             // Read twice since the clock went round: it is not cold. If there is no memory for it, it stays
@@ -365,10 +373,7 @@ where
     /// clock went round.
     #[inline(never)]
     fn touch_shared(&self, number: u32) -> bool {
-        let Some(key) = self.layout.shared(number) else {
-            return false;
-        };
-        let Some(mut slot) = self.hold(key) else {
+        let Some((_, mut slot)) = self.hold_shared(number) else {
             return false;
         };
         let seen = Seen::of(slot.state());
@@ -387,11 +392,8 @@ where
         number: u32,
         page: &[u8; PAGE],
     ) -> Result<(), Error> {
-        let Some(key) = self.layout.shared(number) else {
-            return Ok(());
-        };
         let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
-        let Some(mut slot) = self.slots.get(key)? else {
+        let Some((key, mut slot)) = self.hold_shared(number) else {
             return Ok(());
         };
         let (Form::Member, Some(count)) = (Seen::of(slot.state()).form, references(&slot)) else {

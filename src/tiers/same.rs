@@ -228,7 +228,7 @@ where
         for (place, mark) in (0..pages).zip(&mut marked) {
             let index = first + place;
             // Before the bytes are read: what is marked then is what they say.
-            *mark = self.mark_member(index)?.filter(&wants);
+            *mark = self.mark_member(index, &wants)?;
         }
         worker.run.next = first + pages;
         let Some(members) = self.read_unit(worker, unit)? else {
@@ -251,8 +251,12 @@ where
         Ok(())
     }
 
-    /// Marks a page that is in a cluster.
-    fn mark_member(&self, index: u64) -> Result<Option<Seen>, Error> {
+    /// Marks a page that is in a cluster and wanted.
+    fn mark_member(
+        &self,
+        index: u64,
+        wants: impl Fn(&Seen) -> bool,
+    ) -> Result<Option<Seen>, Error> {
         if index >= self.pages() {
             return Ok(None);
         }
@@ -260,7 +264,7 @@ where
             return Ok(None);
         };
         let seen = Seen::of(slot.state());
-        if seen.form != Form::Member {
+        if seen.form != Form::Member || !wants(&seen) {
             return Ok(None);
         }
         set_life(&mut slot, seen.life.with_mark(true));
