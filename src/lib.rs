@@ -57,6 +57,7 @@ mod sectors;
 #[cfg(feature = "std")]
 mod std_cache;
 mod tiers;
+mod upkeep;
 mod workspace;
 
 #[cfg(feature = "std")]

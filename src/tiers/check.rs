@@ -1,6 +1,7 @@
 //! Do links and what they stand for agree? For tests.
 
-use super::links::{base_of, references, token_segment, token_units};
+use super::links::{base_of, references};
+use super::tokens::{token_segment, token_units};
 use super::worker::{ClusterInfo, Form, Seen};
 use crate::cache::Cache;
 use crate::content::Stored;

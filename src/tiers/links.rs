@@ -1,13 +1,11 @@
 //! Reading through links, and letting go of what they stand for.
 
-use super::counters::{PATCH_HEAD, SHARED_HEAD, add, sub};
-use super::records::SEGMENTS_RESERVED;
-use super::worker::{ClusterInfo, Form, Seen};
-use crate::cache::{Cache, checksum_if, verify, whole};
-use crate::content::{Life, Link, Stored};
-use crate::counters::Counters;
+use super::counters::{PATCH_HEAD, SHARED_HEAD, sub};
+use super::worker::ClusterInfo;
+use crate::cache::{Cache, verify, whole};
+use crate::content::{Link, Stored};
 use crate::error::{Error, WrittenBack};
-use crate::workspace::{Shared, Workspace};
+use crate::workspace::Shared;
 use alloc_xv::{PageSource, Slot, SlotState};
 use compress::Codec;
 use core::ops::Deref;
@@ -30,7 +28,7 @@ where
     }
 
     /// The same for a shared object, and its key.
-    fn hold_shared(&self, number: u32) -> Option<(u64, Slot<'_, S, L, ARENAS>)> {
+    pub(crate) fn hold_shared(&self, number: u32) -> Option<(u64, Slot<'_, S, L, ARENAS>)> {
         let key = self.layout.shared(number)?;
         Some((key, self.hold(key)?))
     }
@@ -328,200 +326,6 @@ where
             None => false,
         }
     }
-
-    /// A page was read whose age is not zero, or that is not as the first codec makes it.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn touch(
-        &self,
-        slot: &mut Slot<'_, S, L, ARENAS>,
-        workspace: &mut Workspace<C, PAGE>,
-        index: u64,
-        page: &[u8; PAGE],
-        counters: &Counters,
-    ) {
-        let link = match slot.state() {
-            SlotState::Value(value) => Link::of(value),
-            SlotState::Object { tag, .. } => {
-                if Life::of_tag(tag).age() == 0 {
-                    // By a denser codec, and read twice as below.
-                    let _ = self.promote(slot, workspace, index, page, counters);
-                } else {
-                    self.touch_age(slot);
-                }
-                return;
-            }
-            SlotState::Empty => return,
-        };
-        match link {
-            // Read twice since the clock went round: it is not cold. If there is no memory for it, it stays
-            // where it is.
-            Some(Link::Cluster(life, _)) if life.age() == 0 => {
-                let _ = self.promote(slot, workspace, index, page, counters);
-            }
-            Some(Link::Shared(number, _)) => {
-                self.touch_age(slot);
-                if self.touch_shared(number) {
-                    let _ = self.promote_shared(workspace, number, page);
-                }
-            }
-            _ => self.touch_age(slot),
-        }
-    }
-
-    /// A shared page was read by a link, which is held. True if it is in a cluster and was read since the
-    /// clock went round.
-    #[inline(never)]
-    fn touch_shared(&self, number: u32) -> bool {
-        let Some((_, mut slot)) = self.hold_shared(number) else {
-            return false;
-        };
-        let seen = Seen::of(slot.state());
-        if seen.life.age() == 0 {
-            return seen.form == Form::Member;
-        }
-        self.touch_age(&mut slot);
-        false
-    }
-
-    /// Stores a shared page by the first codec, out of its cluster. One of its links is held.
-    #[inline(never)]
-    fn promote_shared(
-        &self,
-        workspace: &mut Workspace<C, PAGE>,
-        number: u32,
-        page: &[u8; PAGE],
-    ) -> Result<(), Error> {
-        let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
-        let Some((key, mut slot)) = self.hold_shared(number) else {
-            return Ok(());
-        };
-        let (Form::Member, Some(count)) = (Seen::of(slot.state()).form, references(&slot)) else {
-            return Ok(());
-        };
-        let sum = checksum_if(self.keeps_checksums(), key, stored);
-        let tag = Life::default().with_refault().on(tag);
-        let head = count.to_le_bytes();
-        slot.store_only(tag, &[&head, stored, sum.as_ref().map_or(&[], |sum| sum)])?;
-        sub(&self.tiers.shared_members, 1);
-        // Its cluster is never written back: there is no token.
-        let _ = self.release_member(key);
-        add(&self.tiers.promoted, 1);
-        Ok(())
-    }
-
-    /// The same for a part of a page.
-    #[inline]
-    pub(crate) fn touch_age(&self, slot: &mut Slot<'_, S, L, ARENAS>) {
-        match slot.state() {
-            SlotState::Object { tag, .. } if Life::of_tag(tag).age() != 0 => {
-                let young = Life::of_tag(tag).with_age(0).on(tag);
-                // Cannot fail: it is an object's tag.
-                let _ = slot.set_tag(young);
-            }
-            SlotState::Value(value) => {
-                if let Some(link @ (Link::Cluster(life, _) | Link::Shared(_, life))) =
-                    Link::of(value)
-                    && life.age() != 0
-                {
-                    // Cannot fail: it is a value, and a value.
-                    let _ = slot.set_value(link.with_life(life.with_age(0)).value());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Stores a page by the first codec in the slot that links to it, which is held.
-    #[inline(never)]
-    pub(crate) fn promote(
-        &self,
-        slot: &mut Slot<'_, S, L, ARENAS>,
-        workspace: &mut Workspace<C, PAGE>,
-        index: u64,
-        page: &[u8; PAGE],
-        counters: &Counters,
-    ) -> Result<(), Error> {
-        let old = slot.state();
-        let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
-        let sum = checksum_if(self.keeps_checksums(), index, stored);
-        let tag = Life::default().with_refault().on(tag);
-        slot.store_only(tag, &[stored, sum.as_ref().map_or(&[], |sum| sum)])?;
-        crate::cache::remember::<PAGE>(counters, tag, stored.len());
-        self.forget(index, counters, old);
-        add(&self.tiers.promoted, 1);
-        Ok(())
-    }
-
-    /// Raises or lowers the live units of a token's segment. False if the segment has no slot and none
-    /// can be had.
-    pub(crate) fn claim_token(&self, token: u64) -> bool {
-        if token > TOKEN_MAX {
-            return false;
-        }
-        let Some(key) = self.layout.segment(token_segment(token)) else {
-            return false;
-        };
-        let Ok(mut slot) = self.slots.lock(key) else {
-            return false;
-        };
-        let live = match slot.state() {
-            SlotState::Value(live) => live,
-            _ => 0,
-        };
-        if slot
-            .set_value(live.saturating_add(token_units(token)))
-            .is_err()
-        {
-            return false;
-        }
-        add(&self.tiers.backed_units, token_units(token));
-        true
-    }
-
-    /// The record of a token is not wanted any more.
-    #[inline(never)]
-    pub(crate) fn release_token(&self, token: u64) {
-        let Some(key) = self.layout.segment(token_segment(token)) else {
-            return;
-        };
-        let Some(mut slot) = self.hold(key) else {
-            return;
-        };
-        let SlotState::Value(live) = slot.state() else {
-            return;
-        };
-        sub(&self.tiers.backed_units, token_units(token));
-        match live.saturating_sub(token_units(token)) {
-            0 if !token_segment(token).is_multiple_of(SEGMENTS_RESERVED) => slot.clear_only(),
-            // Cannot fail: the slot holds a value already.
-            live => {
-                let _ = slot.set_value(live);
-            }
-        }
-    }
-
-    /// Live units of 16 bytes in a segment of the backing store.
-    pub fn segment_live(&self, segment: u32) -> u64 {
-        let key = self.layout.segment(u64::from(segment));
-        match key.map(|key| self.slots.state(key)) {
-            Some(Ok(SlotState::Value(live))) => live,
-            _ => 0,
-        }
-    }
-}
-
-/// The largest token: 56 bits.
-const TOKEN_MAX: u64 = (1 << 56) - 1;
-
-/// The segment of a token: its upper 28 of 56 bits.
-pub(crate) const fn token_segment(token: u64) -> u64 {
-    token >> 28 & 0x0fff_ffff
-}
-
-/// The units of a token's record: its lower 14 bits, less one.
-pub(crate) const fn token_units(token: u64) -> u64 {
-    (token & 0x3fff) + 1
 }
 
 /// What a cluster's checksum is bound to.

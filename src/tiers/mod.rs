@@ -25,7 +25,10 @@ mod links;
 mod policy;
 mod recompress;
 mod records;
+mod run;
 mod same;
+mod tokens;
+mod touch;
 mod worker;
 
 pub(crate) use counters::TierCounters;

@@ -9,7 +9,7 @@
 
 use super::counters::Work;
 use super::recompress::Outcome;
-use super::same::{Ages, Stage};
+use super::run::{Ages, Stage};
 use super::worker::{ClusterInfo, Form, Notes, Seen, Worker, with_life};
 use crate::cache::Cache;
 use crate::content::Life;

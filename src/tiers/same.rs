@@ -1,17 +1,8 @@
 //! Pages that are the same as another, or nearly: shared objects and patches.
-//!
-//! A page's features are the smallest hashes of its 64-byte blocks, under two orders. Two pages that
-//! have most blocks in common most probably have a feature in common, and the same page always has.
-//!
-//! A *run* compares the pages that came since the last one with each other and with all others. It puts
-//! the features of the new pages into a table of candidates, and then looks there for those of the old
-//! ones. The table is small, a 500th of the memory in use, and lies in slots of its own; where the new pages
-//! are too many for it, the run goes over all pages several times, each time for a part of the features. When
-//! it ends the table is gone.
 
 use super::counters::{PATCH_HEAD, SHARED_HEAD, add};
-use super::layout::UNIT_PAGES_MAX;
 use super::links::bind_base;
+use super::run::{Ages, Stage};
 use super::worker::{Form, Seen, Worker, set_life};
 use crate::cache::{Cache, HUGE_SHARE, checksum_if};
 use crate::content::{Life, Link, Stored};
@@ -23,99 +14,15 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use lock_api::RawMutex;
 
-/// Bytes of a block.
-const BLOCK: usize = 64;
-/// Features of a page.
-const FEATURES: usize = 2;
-/// A page with fewer blocks that are not one word repeated has nothing to share but itself.
-const BLOCKS_MIN: u32 = 4;
-/// The table has this share of the memory in use.
-const TABLE_SHARE: u64 = 500;
 /// A patch is worth it if it takes at most so many quarters of the page's own bytes.
 const PATCH_QUARTERS: usize = 3;
-/// Neighbouring places of the table that a feature may lie in.
-const WAYS: u64 = 8;
-/// Places for each feature that is looked at: with half of them free few features find their eight taken.
-const PLACES_EACH: u64 = 2;
 /// What a page in a cluster takes there, for that comparison: a share of the page.
 const MEMBER_SHARE: usize = 4;
-/// Bits of a feature that a place of the table keeps: a slot's value less a page's index.
-const PRINT_BITS: u32 = 29;
 /// How often a leaf of slots is looked at for a free shared number in one go.
 const NUMBER_LOOKS: u32 = 16;
-/// When more than this share of all pages are merged, shared objects lie as their pages do.
-const DENSE_SHARE: u64 = 16;
-/// That is not said of fewer.
-const DENSE_MIN: u64 = 32;
 /// Numbers in a row that are all pages' or all patches': pages that are found one after the other are
 /// neighbours, and may form a cluster, which patches do not.
 const STRIPE: u64 = 512;
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Run {
-    pub(crate) stage: Stage,
-    /// Pages that were compared before count as new.
-    all: bool,
-    /// Pages that were compared in this run, in every part again, and those that were merged.
-    looked: u64,
-    merged: u64,
-    /// The part of the features that is looked at, and how many there are.
-    part: u64,
-    parts: u64,
-    /// Places of the table, and up to which it may be filled: an earlier run that had not ended may have
-    /// had more.
-    places: u64,
-    filled: u64,
-    /// The page, or the place of the table, to go on with.
-    next: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// There is none.
-    Rest,
-    /// New pages are looked at, and put into the table,
-    New,
-    /// and then the old ones.
-    Old,
-    /// The table is emptied.
-    Clear,
-}
-
-impl Run {
-    pub(crate) const fn new() -> Self {
-        Self {
-            stage: Stage::Rest,
-            all: false,
-            looked: 0,
-            merged: 0,
-            part: 0,
-            parts: 0,
-            places: 0,
-            filled: 0,
-            next: 0,
-        }
-    }
-}
-
-/// From which ages on pages are merged with others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ages {
-    pub(crate) same: u8,
-    /// More than any age: no patches.
-    pub(crate) patch: u8,
-}
-
-impl Ages {
-    /// From which age on everything is tried: a page that is younger is to be looked at again.
-    pub(crate) fn all(self) -> u8 {
-        match self.patch {
-            patch if patch > Life::AGE_MAX => self.same,
-            patch => self.same.max(patch),
-        }
-    }
-}
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
 where
@@ -124,244 +31,9 @@ where
     W: Deref<Target = [Shared<C, PAGE>]>,
     L: RawMutex,
 {
-    /// Begins a run with so many new pages, or with all.
-    pub(crate) fn start_run(&self, worker: &mut Worker<C, PAGE>, new: Option<u64>) {
-        let used = self.mm_stat();
-        let places = (used.mem_used_total / TABLE_SHARE / 8).max(64);
-        let places = places.min(self.layout.table_len()) / WAYS * WAYS;
-        if places == 0 || self.layout.shared_len() == 0 {
-            return;
-        }
-        let all = used.orig_data_size / PAGE as u64;
-        let pages = new.unwrap_or(all);
-        let filled = match worker.run.stage {
-            Stage::Rest => places,
-            _ => places.max(worker.run.filled),
-        };
-        worker.next_shared = [0; 2];
-        worker.run = Run {
-            stage: Stage::New,
-            all: new.is_none(),
-            looked: 0,
-            merged: 0,
-            part: 0,
-            parts: (pages * FEATURES as u64 * PLACES_EACH)
-                .div_ceil(places)
-                .max(1),
-            places,
-            filled,
-            next: 0,
-        };
-    }
-
-    /// Goes on with the run, by some page's worth of work. False if it has ended.
-    pub(crate) fn run_step(&self, worker: &mut Worker<C, PAGE>, ages: Ages) -> Result<bool, Error> {
-        match worker.run.stage {
-            Stage::Rest => Ok(false),
-            Stage::Clear => {
-                worker.work.leaves += 1;
-                self.clear_table(worker)?;
-                Ok(worker.run.stage != Stage::Rest)
-            }
-            Stage::New | Stage::Old => {
-                worker.work.leaves += 1;
-                self.run_on(worker, ages)?;
-                if worker.run.next >= self.pages() {
-                    worker.run.next = 0;
-                    worker.run.stage = match worker.run.stage {
-                        // All were new.
-                        Stage::New if !worker.run.all => Stage::Old,
-                        _ => Stage::Clear,
-                    };
-                }
-                Ok(true)
-            }
-        }
-    }
-
-    /// Looks at the next page that this stage is about, or at all such pages of a cluster.
-    fn run_on(&self, worker: &mut Worker<C, PAGE>, ages: Ages) -> Result<(), Error> {
-        let run = worker.run;
-        let wants = |seen: &Seen| match run.stage {
-            Stage::New => (run.all || !seen.life.is_seen()) && seen.life.age() >= ages.same,
-            _ => seen.life.is_seen(),
-        };
-        let mut found = None;
-        let next = self
-            .slots
-            .visit_leaf(run.next, self.pages(), |index, state| {
-                let seen = Seen::of(state);
-                let here = !matches!(seen.form, Form::None | Form::Backed(_));
-                if here && wants(&seen) {
-                    found = Some((index, seen.form));
-                    return Touch::Stop;
-                }
-                Touch::Keep
-            })?;
-        let Some((index, form)) = found else {
-            worker.run.next = next;
-            return Ok(());
-        };
-        worker.run.next = index + 1;
-        if form == Form::Member {
-            return self.run_on_unit(worker, index, wants, ages);
-        }
-        let [_, page] = &mut worker.both;
-        match self.look(&mut worker.space, &mut worker.work, index, page) {
-            Some(seen) => self.compare(worker, (index, seen), ages),
-            None => Ok(()),
-        }
-    }
-
-    /// Looks at the pages of a cluster, from page `index` on, which are decoded once.
-    fn run_on_unit(
-        &self,
-        worker: &mut Worker<C, PAGE>,
-        index: u64,
-        wants: impl Fn(&Seen) -> bool,
-        ages: Ages,
-    ) -> Result<(), Error> {
-        let pages = self.layout.unit_pages();
-        let (unit, _) = self.layout.unit_of(index);
-        let first = self.layout.keys_of(unit).start;
-        let mut marked = [None; UNIT_PAGES_MAX];
-        for (place, mark) in (0..pages).zip(&mut marked) {
-            let index = first + place;
-            // Before the bytes are read: what is marked then is what they say.
-            *mark = self.mark_member(index, &wants)?;
-        }
-        worker.run.next = first + pages;
-        let Some(members) = self.read_unit(worker, unit)? else {
-            return Ok(());
-        };
-        let mut rank = 0;
-        for (place, seen) in (0..pages).zip(marked) {
-            if members & 1 << place == 0 {
-                continue;
-            }
-            let bytes = worker.unit.get(rank * PAGE..(rank + 1) * PAGE);
-            rank += 1;
-            let (Some(bytes), Some(seen)) = (bytes, seen) else {
-                continue;
-            };
-            let [_, page] = &mut worker.both;
-            page.copy_from_slice(bytes);
-            self.compare(worker, (first + place, seen), ages)?;
-        }
-        Ok(())
-    }
-
-    /// Marks a page that is in a cluster and wanted.
-    fn mark_member(
-        &self,
-        index: u64,
-        wants: impl Fn(&Seen) -> bool,
-    ) -> Result<Option<Seen>, Error> {
-        if index >= self.pages() {
-            return Ok(None);
-        }
-        let Some(mut slot) = self.slots.get(index)? else {
-            return Ok(None);
-        };
-        let seen = Seen::of(slot.state());
-        if seen.form != Form::Member || !wants(&seen) {
-            return Ok(None);
-        }
-        set_life(&mut slot, seen.life.with_mark(true));
-        Ok(Some(seen))
-    }
-
-    fn clear_table(&self, worker: &mut Worker<C, PAGE>) -> Result<(), Error> {
-        let run = &mut worker.run;
-        let end = run.filled.min(run.next + 256);
-        for place in run.next..end {
-            if let Some(key) = self.layout.table(place) {
-                self.slots.clear(key)?;
-            }
-        }
-        run.next = end;
-        if end == run.filled {
-            run.next = 0;
-            run.part += 1;
-            run.stage = match run.part < run.parts {
-                true => Stage::New,
-                false => Stage::Rest,
-            };
-        }
-        Ok(())
-    }
-
-    /// Looks for a page like this one, which is in the second buffer and marked, and merges it with that.
-    fn compare(
-        &self,
-        worker: &mut Worker<C, PAGE>,
-        (index, seen): (u64, Seen),
-        ages: Ages,
-    ) -> Result<(), Error> {
-        worker.run.looked += 1;
-        let run = worker.run;
-        let [_, page] = &worker.both;
-        let last = run.part + 1 == run.parts;
-        let features = features(page);
-        for feature in features {
-            if feature % run.parts != run.part {
-                continue;
-            }
-            let feature = feature / run.parts;
-            let sets = run.places / WAYS;
-            let print = (feature / sets) & ((1 << PRINT_BITS) - 1);
-            let (other, room) = self.find(feature % sets * WAYS, print, index)?;
-            if let Some(other) = other.filter(|&other| other != index)
-                && self.merge(worker, (index, seen), other, ages)?
-            {
-                break;
-            }
-            // The older one stays, as long as it is there.
-            if let (None, Some(key), Stage::New) = (other, room, run.stage)
-                && index <= u64::from(u32::MAX)
-            {
-                // Without memory for the table there are fewer candidates.
-                let _ = self.slots.set_value(key, print << 32 | index);
-            }
-        }
-        // Also if it was merged: then the other may have become a link to what this one has.
-        let tried = last && seen.life.age() >= ages.all();
-        self.note(index, |life| if tried { life.with_seen() } else { life });
-        Ok(())
-    }
-
-    /// Looks through a set of the table: the page that had this feature, and a place for another.
-    fn find(
-        &self,
-        first: u64,
-        print: u64,
-        index: u64,
-    ) -> Result<(Option<u64>, Option<u64>), Error> {
-        let Some(first) = self.layout.table(first) else {
-            return Ok((None, None));
-        };
-        let (mut other, mut taken) = (None, 0u64);
-        self.slots.visit_leaf(first, first + WAYS, |key, state| {
-            taken |= 1 << (key - first);
-            match state {
-                SlotState::Value(value) if value >> 32 == print => {
-                    other = Some(value & 0xffff_ffff);
-                }
-                _ => {}
-            }
-            Touch::Keep
-        })?;
-        // If all are taken, some other goes.
-        let way = match u64::from(taken.trailing_ones()) {
-            free if free < WAYS => free,
-            _ => index % WAYS,
-        };
-        Ok((other, Some(first + way)))
-    }
-
     /// Makes page `index`, which is in the second buffer, a link to what page `other` has, or a patch
     /// against it. False if it stays as it is.
-    fn merge(
+    pub(crate) fn merge(
         &self,
         worker: &mut Worker<C, PAGE>,
         (index, seen): (u64, Seen),
@@ -412,7 +84,7 @@ where
         if done {
             self.note(index, |life| life.with_seen());
             worker.work.changed += 1;
-            worker.run.merged += 1;
+            worker.run.count_merged();
         }
         Ok(done)
     }
@@ -572,10 +244,7 @@ where
     ) -> Result<Option<(u32, u64)>, Error> {
         // Where many are shared, neighbours keep their places, whichever part of the run finds them: they
         // may form a cluster. Where few are, such slots would be far between, and each take a leaf.
-        let run = &worker.run;
-        let found = u128::from(run.merged) * u128::from(run.parts) * u128::from(DENSE_SHARE);
-        if run.merged > DENSE_MIN
-            && found > u128::from(run.looked)
+        if worker.run.finds_many()
             && let Ok(number) = u32::try_from(index)
             && let Some(key) = self.layout.shared(number)
             && self.slots.state(key)? == SlotState::Empty
@@ -629,76 +298,4 @@ where
         }
         Ok(None)
     }
-
-    /// What happens to a page in one go, for one-shot commands: pages of all ages are merged.
-    pub fn merge_all(
-        &self,
-        worker: &mut Worker<C, PAGE>,
-        go_on: impl FnMut() -> bool,
-    ) -> Result<u64, Error> {
-        let (changed, _) = self.merge_some(worker, true, go_on)?;
-        Ok(changed)
-    }
-
-    /// The same in parts: the first begins it, and others go on. Returns how many pages changed, and
-    /// whether there is more to do.
-    pub fn merge_some(
-        &self,
-        worker: &mut Worker<C, PAGE>,
-        first: bool,
-        mut go_on: impl FnMut() -> bool,
-    ) -> Result<(u64, bool), Error> {
-        let _one = self.tiers.enter()?;
-        let before = worker.work.changed;
-        if first {
-            self.start_run(worker, None);
-        }
-        let ages = Ages { same: 0, patch: 0 };
-        let mut more = worker.run.stage != Stage::Rest;
-        while more && self.run_step(worker, ages)? {
-            if !go_on() {
-                break;
-            }
-        }
-        more = worker.run.stage != Stage::Rest;
-        Ok((worker.work.changed - before, more))
-    }
-}
-
-/// The features of a page; none twice.
-fn features<const PAGE: usize>(page: &[u8; PAGE]) -> impl Iterator<Item = u64> + use<PAGE> {
-    let mut least = [u64::MAX; FEATURES];
-    let mut blocks = 0;
-    let mut all = 0u64;
-    for block in page.as_chunks::<BLOCK>().0 {
-        let mut hash = 0u64;
-        let (words, _) = block.as_chunks::<8>();
-        let mut differ = 0;
-        let first = words.first().map_or(0, |word| u64::from_le_bytes(*word));
-        for word in words {
-            let word = u64::from_le_bytes(*word);
-            differ |= word ^ first;
-            hash = mix(hash ^ word);
-        }
-        all = mix(all ^ hash);
-        if differ == 0 {
-            continue;
-        }
-        blocks += 1;
-        least[0] = least[0].min(hash);
-        least[1] = least[1].min(hash.rotate_left(32) ^ hash.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    }
-    if blocks < BLOCKS_MIN {
-        least = [all, all];
-    }
-    // The minimum of many hashes has few leading bits.
-    let [one, two] = least.map(mix);
-    core::iter::once(one).chain((two != one).then_some(two))
-}
-
-/// A permutation of 64-bit words in which every bit changes half the others.
-#[inline]
-fn mix(word: u64) -> u64 {
-    let wide = u128::from(word ^ 0xa076_1d64_78bd_642f) * u128::from(0xe703_7ed1_a0b4_28db_u64);
-    (wide as u64) ^ (wide >> 64) as u64
 }

@@ -3,7 +3,7 @@
 use super::counters::Work;
 use super::layout::{UNIT_LEN_MAX, UNIT_PAGES_MAX};
 use super::policy::Progress;
-use super::same::Run;
+use super::run::Run;
 use crate::cache::Cache;
 use crate::content::{Life, Link, Stored};
 use crate::error::Error;
