@@ -15,21 +15,22 @@ use crate::codec::{Codec, CodecId, RUNGS_MAX, gather};
 use crate::error::DictionaryError;
 use crate::error::{CompressError, DecompressError, LadderError, WorkspaceError};
 #[cfg(feature = "lz4")]
-use crate::lz4::{BoxedHc, Lz4, Lz4HcBox};
-use crate::memory::zeroed;
+use crate::lz4::{BoxedHc, Lz4};
 use crate::raw::Raw;
 #[cfg(feature = "zstd")]
-use crate::zstd::{Compressor, Decompressor, Dictionary, Zstd};
+use crate::zstd::{Compressor, Dictionary, Zstd};
 
 #[cfg(test)]
 mod tests;
+mod workspace;
+
+pub use workspace::LadderWorkspace;
+use workspace::{Decoders, More};
 
 /// The longest unit in bytes: sixteen pages of 4 KiB.
 const UNIT_LEN_MAX: usize = 1 << 16;
 /// The shortest limit for them: a page.
 const UNIT_LEN_MIN: usize = 1 << 12;
-/// What a stored unit may have beside its stream: a header, a checksum.
-const EXTRA_LEN_MAX: usize = 64;
 
 /// A first codec, by which pages are compressed when they come, and up to [`RUNGS_MAX`] denser ones, for
 /// pages that turn out to be cold.
@@ -316,106 +317,6 @@ fn is_dense(codec: AnyCodec) -> bool {
         #[cfg(feature = "zstd")]
         AnyCodec::Zstd(_) => true,
         _ => false,
-    }
-}
-
-/// A workspace of a [`Ladder`].
-#[derive(Debug)]
-pub struct LadderWorkspace {
-    first: AnyWorkspace,
-    /// What the rungs need, where there are any.
-    more: Option<Box<More>>,
-}
-
-impl LadderWorkspace {
-    /// Whether it can compress by the rungs.
-    #[must_use]
-    pub fn is_workers(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| more.worker)
-    }
-
-    /// The memory behind it, in bytes, without that of the first codec.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        self.more.as_ref().map_or(0, |more| more.heap_bytes())
-    }
-}
-
-#[derive(Debug)]
-struct More {
-    /// A stored unit that lies in several pieces, put together.
-    stored: Box<[u8]>,
-    /// A decoded unit.
-    unit: Box<[u8]>,
-    decoders: Decoders,
-    worker: bool,
-    #[cfg(feature = "zstd")]
-    zstd: Option<Compressor>,
-    #[cfg(feature = "lz4")]
-    lz4hc: Option<Lz4HcBox>,
-}
-
-/// What decoders need beside the first codec's workspace.
-#[derive(Debug)]
-struct Decoders {
-    #[cfg(feature = "zstd")]
-    zstd: Option<Decompressor>,
-}
-
-impl More {
-    fn new(ladder: &Ladder, worker: bool) -> Result<Self, WorkspaceError> {
-        #[cfg(feature = "lz4")]
-        let lz4hc = {
-            let wanted = worker && ladder.has_rung(|codec| matches!(codec, AnyCodec::Lz4Hc(_)));
-            wanted
-                .then(|| BoxedHc.workspace(UNIT_LEN_MAX))
-                .transpose()?
-        };
-        #[cfg(feature = "zstd")]
-        let zstd = worker.then(|| ladder.compressor()).transpose()?.flatten();
-        Ok(Self {
-            stored: zeroed(ladder.unit_len + EXTRA_LEN_MAX)?,
-            unit: zeroed(ladder.unit_len)?,
-            decoders: Decoders::new(ladder)?,
-            worker,
-            #[cfg(feature = "zstd")]
-            zstd,
-            #[cfg(feature = "lz4")]
-            lz4hc,
-        })
-    }
-
-    fn heap_bytes(&self) -> usize {
-        let mut bytes = size_of::<Self>() + self.stored.len() + self.unit.len();
-        #[cfg(feature = "zstd")]
-        {
-            bytes += self.zstd.as_ref().map_or(0, Compressor::heap_bytes);
-            bytes += self
-                .decoders
-                .zstd
-                .as_ref()
-                .map_or(0, Decompressor::heap_bytes);
-        }
-        #[cfg(feature = "lz4")]
-        {
-            bytes += self.lz4hc.as_ref().map_or(0, Lz4HcBox::heap_bytes);
-        }
-        bytes
-    }
-}
-
-impl Decoders {
-    #[cfg_attr(not(feature = "zstd"), expect(clippy::unnecessary_wraps))]
-    fn new(
-        #[cfg_attr(not(feature = "zstd"), expect(unused_variables))] ladder: &Ladder,
-    ) -> Result<Self, WorkspaceError> {
-        Ok(Self {
-            // The first codec's workspace has one if it is zstd.
-            #[cfg(feature = "zstd")]
-            zstd: (ladder.first.id() != CodecId::Zstd && ladder.knows(CodecId::Zstd))
-                .then(Decompressor::new)
-                .transpose()?,
-        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::vec::Vec;
 #[cfg(feature = "zstd")]
 mod dictionaries;
 
+use super::workspace::EXTRA_LEN_MAX;
 use super::*;
 use crate::testing::{KINDS, Kind, Noise, check_hostile, check_round_trip, sample_page};
 
