@@ -54,12 +54,12 @@ if ! [ compcache_rust.o_shipped -nt "$archive" ]; then
 fi
 touch .compcache_rust.o.cmd
 
-for file in compcache.h compcache_device.h compcache_main.c compcache_attrs.c compcache_shim.c compcache_zpool.c; do
+for file in compcache.h compcache_device.h compcache_main.c compcache_io.c compcache_attrs.c compcache_shim.c compcache_zpool.c; do
     cmp -s "$here/$file" "$file" || cp "$here/$file" .
 done
 {
     echo 'obj-m := compcache.o'
-    echo 'compcache-y := compcache_main.o compcache_attrs.o compcache_shim.o compcache_rust.o'
+    echo 'compcache-y := compcache_main.o compcache_io.o compcache_attrs.o compcache_shim.o compcache_rust.o'
     # zpool went from newer kernels; its interface changed between.
     if grep -q '	zpool_register_driver	' "$HEADERS/Module.symvers"; then
         echo 'compcache-y += compcache_zpool.o'

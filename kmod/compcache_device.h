@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* A block device, between the files that make it: compcache_main.c, compcache_attrs.c. */
+/* A block device, between the files that make it: compcache_main.c, compcache_io.c, compcache_attrs.c. */
 #ifndef COMPCACHE_DEVICE_H
 #define COMPCACHE_DEVICE_H
 
@@ -34,6 +34,14 @@ void compcache_drop_cache(struct compcache *device);
 int compcache_claim(struct compcache *device);
 void compcache_unclaim(struct compcache *device);
 
+/* Something changed: the worker packs some time after it. */
+void compcache_want_packing(struct compcache *device);
+
+/* A page for each CPU, for requests whose pages may change; to be freed also if they could not all be had. */
+int compcache_make_stable_pages(void);
+void compcache_free_stable_pages(void);
+
+extern const struct block_device_operations compcache_operations;
 extern const struct attribute_group *compcache_disk_groups[];
 
 #endif

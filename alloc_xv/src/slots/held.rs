@@ -10,7 +10,7 @@ use crate::source::PageSource;
 use core::sync::atomic::AtomicU64;
 use lock_api::{MutexGuard, RawMutex};
 
-/// An object that is being filled; see [`Slots::store_with`].
+/// An object that is being filled; see [`Slots::store_with`](super::Slots::store_with).
 pub struct Filling<'f> {
     pub(super) parts: Parts<'f>,
     pub(super) pool: (&'f dyn Resolve, usize),
@@ -111,7 +111,7 @@ impl<'c, S: PageSource, L: RawMutex, const ARENAS: usize> Slot<'c, S, L, ARENAS>
         Ok(())
     }
 
-    /// Puts an object into the slot, as [`Slots::store`] does.
+    /// Puts an object into the slot, as [`Slots::store`](super::Slots::store) does.
     pub fn store(&mut self, tag: u16, parts: &[&[u8]]) -> Result<(), AllocError> {
         let (mut locked, space) = self.place(tag, total_len(parts))?;
         self.core.after_free(&mut locked);
