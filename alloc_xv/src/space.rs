@@ -69,6 +69,8 @@ const TAIL_FREE: u32 = 1 << 30;
 pub(crate) const SPARE_MAX: u32 = 8;
 /// ... and at most this share of all pages.
 const SPARE_SHARE: u32 = 16;
+/// So many are taken ahead of need at most: what a pool that only grows has for nothing.
+const AHEAD_MAX: u32 = 6;
 /// None are kept where fewer than this many may be taken by the limit: another arena needs them.
 pub(crate) const SPARE_ROOM: usize = 16 * SPARE_MAX as usize;
 

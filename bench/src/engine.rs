@@ -42,7 +42,8 @@ pub trait Engine {
 pub struct Footprint {
     /// Whole pages that hold objects.
     pub data_bytes: u64,
-    /// Tables and control structures, rounded up to whole pages each.
+    /// Tables and control structures, rounded up to whole pages each. What hands out pages is not
+    /// counted, but for tables in it that grow with the pages.
     pub metadata_bytes: u64,
     /// What the owner keeps to find its live objects again (8 bytes each for pointers and handles).
     pub reference_bytes: u64,

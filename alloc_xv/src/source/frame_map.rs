@@ -8,7 +8,9 @@
 //!
 //! 64 bits a word, so four levels cover 2^24 frames and finding the lowest free frame reads one
 //! word a level. Storage is the caller's, all zero for "all free", and is touched only where a
-//! frame was taken, so that a big reservation costs nothing until it is used.
+//! frame was taken, so that a big reservation costs nothing until it is used. The first words of
+//! level 0 may stand in the map itself, so that few frames touch no storage at all; and where
+//! nobody asks for a free frame, level 0 is all there is.
 
 use bitvec::order::Lsb0;
 use bitvec::slice::BitSlice;
@@ -16,8 +18,9 @@ use bitvec::slice::BitSlice;
 /// Most levels: 64^5 frames are more than [`super::FrameId::LIMIT`].
 const LEVELS_MAX: usize = 5;
 
-/// See the module's text.
-pub(crate) struct FrameMap<'a> {
+/// See the module's text; the first `HEAD` words of level 0 are in the map.
+pub(crate) struct FrameMap<'a, const HEAD: usize = 0> {
+    head: [u64; HEAD],
     words: &'a mut [u64],
     /// First word of each level in `words`.
     level_start: [usize; LEVELS_MAX],
@@ -25,24 +28,24 @@ pub(crate) struct FrameMap<'a> {
     frames: usize,
 }
 
-impl<'a> FrameMap<'a> {
-    /// Words of storage that a map of `frames` frames needs.
-    pub(crate) const fn words_needed(frames: usize) -> usize {
-        let mut total = 0;
-        let mut bits = frames;
-        loop {
-            let words = bits.div_ceil(64);
-            total += words;
-            if words <= 1 {
-                return total;
-            }
-            bits = words;
+/// Words of storage that a map of `frames` frames needs.
+pub(crate) const fn words_needed(frames: usize) -> usize {
+    let mut total = 0;
+    let mut bits = frames;
+    loop {
+        let words = bits.div_ceil(64);
+        total += words;
+        if words <= 1 {
+            return total;
         }
+        bits = words;
     }
+}
 
-    /// A map over zeroed storage of at least [`Self::words_needed`] words.
+impl<'a, const HEAD: usize> FrameMap<'a, HEAD> {
+    /// A map over zeroed storage of at least [`words_needed`] words.
     pub(crate) fn new(words: &'a mut [u64], frames: usize) -> Option<Self> {
-        if words.len() < Self::words_needed(frames) || frames == 0 {
+        if words.len() < words_needed(frames) || frames == 0 {
             return None;
         }
         let mut level_start = [0; LEVELS_MAX];
@@ -54,6 +57,7 @@ impl<'a> FrameMap<'a> {
             start += count;
             if count == 1 {
                 return Some(Self {
+                    head: [0; HEAD],
                     words,
                     level_start,
                     levels,
@@ -65,6 +69,46 @@ impl<'a> FrameMap<'a> {
         None
     }
 
+    /// The same without the levels over the bitmap: [`lowest_free`](Self::lowest_free) finds
+    /// nothing, and no storage is touched but the bits of frames that were taken.
+    #[cfg(feature = "std")]
+    pub(crate) fn without_search(words: &'a mut [u64], frames: usize) -> Option<Self> {
+        let map = Self::new(words, frames)?;
+        Some(Self { levels: 1, ..map })
+    }
+
+    /// Bytes of storage that were touched if no frame from `end` on was ever taken, in whole
+    /// pages of `page` bytes.
+    #[cfg(feature = "std")]
+    pub(crate) fn touched_bytes(&self, end: usize, page: usize) -> usize {
+        let mut pages = end.div_ceil(64).saturating_sub(HEAD) * 8;
+        pages = pages.div_ceil(page);
+        // A word of a level is touched when one below it is full.
+        let mut words = end / 64;
+        for _ in 1..self.levels {
+            pages += (words.div_ceil(64) * 8).div_ceil(page);
+            words /= 64;
+        }
+        pages * page
+    }
+
+    /// A word of level 0.
+    #[inline]
+    fn word(&self, index: usize) -> u64 {
+        match self.head.get(index) {
+            Some(&word) => word,
+            None => self.words[index],
+        }
+    }
+
+    #[inline]
+    fn word_mut(&mut self, index: usize) -> &mut u64 {
+        match self.head.get_mut(index) {
+            Some(word) => word,
+            None => &mut self.words[index],
+        }
+    }
+
     /// Frames in all.
     #[cfg(feature = "std")]
     pub(crate) fn frames(&self) -> usize {
@@ -74,14 +118,20 @@ impl<'a> FrameMap<'a> {
     /// Whether the frame is taken; also true past the end.
     #[inline]
     pub(crate) fn is_taken(&self, frame: usize) -> bool {
-        frame >= self.frames || self.words[frame / 64] >> (frame % 64) & 1 != 0
+        frame >= self.frames || self.word(frame / 64) >> (frame % 64) & 1 != 0
     }
 
     /// The lowest free frame.
     pub(crate) fn lowest_free(&self) -> Option<usize> {
+        if self.levels == 1 && self.frames > 64 {
+            return None;
+        }
         let mut index = 0;
         for level in (0..self.levels).rev() {
-            let word = self.words[self.level_start[level] + index];
+            let word = match level {
+                0 => self.word(index),
+                _ => self.words[self.level_start[level] + index],
+            };
             let bit = BitSlice::<u64, Lsb0>::from_element(&word).first_zero()?;
             index = index * 64 + bit;
         }
@@ -94,7 +144,7 @@ impl<'a> FrameMap<'a> {
         if frame >= self.frames {
             return false;
         }
-        let (word, bit) = (&mut self.words[frame / 64], 1 << (frame % 64));
+        let (word, bit) = (self.word_mut(frame / 64), 1 << (frame % 64));
         if *word & bit != 0 {
             return false;
         }
@@ -111,7 +161,7 @@ impl<'a> FrameMap<'a> {
         if frame >= self.frames {
             return false;
         }
-        let (word, bit) = (&mut self.words[frame / 64], 1 << (frame % 64));
+        let (word, bit) = (self.word_mut(frame / 64), 1 << (frame % 64));
         let was = *word;
         if was & bit == 0 {
             return false;
@@ -131,13 +181,14 @@ impl<'a> FrameMap<'a> {
         let mut frame = first;
         while frame < end {
             let (index, mask) = Self::part(frame, end);
-            let word = &mut self.words[index];
+            let word = self.word_mut(index);
             // What is free below the first taken frame of the part.
             let taken = *word & mask;
             let mask = mask & (taken & taken.wrapping_neg()).wrapping_sub(1);
             *word |= mask;
+            let full = mask != 0 && *word == u64::MAX;
             frame += mask.count_ones() as usize;
-            if mask != 0 && *word == u64::MAX {
+            if full {
                 self.set_full(index, true);
             }
             if taken != 0 {
@@ -154,8 +205,9 @@ impl<'a> FrameMap<'a> {
         let (mut frame, mut freed) = (first, 0);
         while frame < end {
             let (index, mask) = Self::part(frame, end);
-            let was = self.words[index];
-            self.words[index] = was & !mask;
+            let word = self.word_mut(index);
+            let was = *word;
+            *word = was & !mask;
             freed += (was & mask).count_ones() as usize;
             if was == u64::MAX {
                 self.set_full(index, false);
@@ -172,7 +224,7 @@ impl<'a> FrameMap<'a> {
         let mut frame = first;
         while frame < end {
             let (index, mask) = Self::part(frame, end);
-            let taken = self.words[index] & mask;
+            let taken = self.word(index) & mask;
             if taken != 0 {
                 frame = index * 64 + taken.trailing_zeros() as usize;
                 break;
@@ -217,8 +269,8 @@ mod tests {
     #[test]
     fn finds_the_lowest_free_frame_across_levels() {
         let frames = 64 * 64 + 70;
-        let mut words = std::vec![0; FrameMap::words_needed(frames)];
-        let mut map = FrameMap::new(&mut words, frames).unwrap();
+        let mut words = std::vec![0; words_needed(frames)];
+        let mut map = FrameMap::<0>::new(&mut words, frames).unwrap();
         for expected in 0..frames {
             assert_eq!(map.lowest_free(), Some(expected));
             assert!(map.set_taken(expected));
@@ -241,8 +293,8 @@ mod tests {
     #[test]
     fn runs_stop_at_the_first_taken_frame_and_keep_the_levels() {
         let frames = 64 * 64 + 70;
-        let mut words = std::vec![0; FrameMap::words_needed(frames)];
-        let mut map = FrameMap::new(&mut words, frames).unwrap();
+        let mut words = std::vec![0; words_needed(frames)];
+        let mut map = FrameMap::<0>::new(&mut words, frames).unwrap();
         assert!(map.set_taken(200));
         assert_eq!(map.set_taken_run(60, 300), 140);
         assert_eq!(map.set_taken_run(200, 3), 0);
@@ -265,8 +317,36 @@ mod tests {
     }
 
     #[test]
+    fn the_first_words_may_stand_in_the_map_and_the_levels_be_left_out() {
+        let frames = 64 * 64 + 70;
+        let mut words = std::vec![0; words_needed(frames)];
+        let mut map = FrameMap::<2>::new(&mut words, frames).unwrap();
+        assert_eq!(map.set_taken_run(0, 300), 300);
+        assert_eq!(map.lowest_free(), Some(300));
+        assert_eq!(map.set_free_run(100, 50), 50);
+        assert_eq!(map.lowest_free(), Some(100));
+        assert_eq!((map.free_run(100, 99), map.free_run(127, 99)), (50, 23));
+        assert!(map.set_free(300 - 1) && !map.is_taken(299) && map.is_taken(298));
+        // One page of bits, a page of each level over them.
+        assert_eq!(map.touched_bytes(63, 4096), 0);
+        assert_eq!(map.touched_bytes(64, 4096), 4096);
+        assert_eq!(map.touched_bytes(300, 4096), 2 * 4096);
+        assert_eq!(map.touched_bytes(frames, 4096), 3 * 4096);
+        assert!(words[..2].iter().all(|&word| word == 0));
+
+        let mut words = std::vec![0; words_needed(frames)];
+        let mut map = FrameMap::<2>::without_search(&mut words, frames).unwrap();
+        assert_eq!(map.lowest_free(), None);
+        assert_eq!(map.set_taken_run(0, frames), frames);
+        assert_eq!(map.set_free_run(63, 130), 130);
+        assert_eq!(map.touched_bytes(128, 4096), 0);
+        assert_eq!(map.touched_bytes(frames, 4096), 4096);
+        assert!(words[frames.div_ceil(64)..].iter().all(|&word| word == 0));
+    }
+
+    #[test]
     fn too_little_storage_is_refused() {
-        let mut words = std::vec![0; FrameMap::words_needed(1000) - 1];
-        assert!(FrameMap::new(&mut words, 1000).is_none());
+        let mut words = std::vec![0; words_needed(1000) - 1];
+        assert!(FrameMap::<0>::new(&mut words, 1000).is_none());
     }
 }

@@ -24,7 +24,6 @@
 //! So resident memory is at most 4 MiB an arena over what is taken while a pool grows, within about
 //! 3 % of it when frames are given back, and nothing when none is taken.
 
-use super::frame_map::FrameMap;
 use super::{FrameId, OutOfPages, PageSource};
 use area::{Ahead, Area};
 use core::fmt;
@@ -90,7 +89,7 @@ struct Shared<const PAGE: usize> {
     ordinary: Area<PAGE>,
     /// Number `k` begins at frame `windows_from + k * WINDOW_FRAMES`. Windows stay mapped once
     /// they are.
-    windows: [OnceLock<Area<PAGE>>; WINDOWS_MAX],
+    windows: [OnceLock<Box<Area<PAGE>>>; WINDOWS_MAX],
     windows_from: u32,
     /// For each of them its frames, and whether it is open.
     openings: Mutex<Vec<(u32, bool)>>,
@@ -131,7 +130,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
             Growth::Chunks => Ahead::Chunks,
             Growth::Pages => Ahead::Nothing,
         };
-        let ordinary = Area::new(capacity, ahead)?;
+        let ordinary = Area::new(capacity, ahead, true)?;
         let windows_from = (capacity as u32).next_multiple_of(WINDOW_FRAMES);
         Ok(Self {
             base: ordinary.start(),
@@ -159,9 +158,10 @@ impl<const PAGE: usize> MmapSource<PAGE> {
         self.shared.areas().map(Area::resident_bytes).sum()
     }
 
-    /// Bytes that the maps of taken frames occupy beside the frames.
+    /// Bytes that the maps of taken frames occupy beside the frames; the source itself is a few
+    /// thousand bytes whatever it holds.
     pub fn overhead_bytes(&self) -> usize {
-        self.shared.areas().map(Area::overhead_bytes).sum()
+        self.shared.areas().map(Area::map_bytes).sum()
     }
 
     #[cold]
@@ -185,7 +185,8 @@ impl<const PAGE: usize> MmapSource<PAGE> {
 
 impl<const PAGE: usize> Shared<PAGE> {
     fn areas(&self) -> impl Iterator<Item = &Area<PAGE>> {
-        core::iter::once(&self.ordinary).chain(self.windows.iter().map_while(OnceLock::get))
+        core::iter::once(&self.ordinary)
+            .chain(self.windows.iter().map_while(|place| Some(&**place.get()?)))
     }
 
     /// The range of a frame, and the frame's place in it.
@@ -223,7 +224,7 @@ impl<const PAGE: usize> Shared<PAGE> {
                 Growth::Chunks => Ahead::Few,
                 Growth::Pages => Ahead::Nothing,
             };
-            let area = Area::new(frames as usize, ahead).ok()?;
+            let area = Box::new(Area::new(frames as usize, ahead, false).ok()?);
             // The place is empty: windows are numbered in order, under the lock.
             place.set(area).ok()?;
             openings.push((frames, true));

@@ -1,6 +1,6 @@
 //! Frames out of one fixed piece of memory, such as a `static`: no operating system needed.
 
-use super::frame_map::FrameMap;
+use super::frame_map::{FrameMap, words_needed};
 use super::{FrameId, OutOfPages, PageSource};
 use core::fmt;
 use core::marker::PhantomData;
@@ -59,7 +59,7 @@ impl<const PAGE: usize, L: RawMutex> RegionSource<PAGE, L> {
         let pages = usable.len() / PAGE;
         // The map is sized for all pages although those it lies in cannot be handed out:
         // at most one word too many.
-        let map_pages = (FrameMap::words_needed(pages) * 8).div_ceil(PAGE);
+        let map_pages = (words_needed(pages) * 8).div_ceil(PAGE);
         if pages < map_pages + 1 {
             return Err(too_small);
         }

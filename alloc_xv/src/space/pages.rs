@@ -157,7 +157,7 @@ impl Space {
         let mut wanted = needed;
         // While objects are packed the wide block is needed elsewhere.
         if self.gap == 0 && (self.wide == NONE || self.wide == first * page_len - before) {
-            wanted += self.spare_max(frames);
+            wanted += self.ahead_max(frames);
             wanted = wanted.min(Self::pages_max::<S>() - first);
         }
         let pages = self.back_at_end(frames, needed, wanted)?;

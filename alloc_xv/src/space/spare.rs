@@ -1,6 +1,6 @@
 //! Spare pages: what the wide block may hold, and when it gives it up. See invariant 2 of the module above.
 
-use super::{NUMBER_SHIFT, SPARE_MAX, SPARE_ROOM, SPARE_SHARE, Space};
+use super::{AHEAD_MAX, NUMBER_SHIFT, SPARE_MAX, SPARE_ROOM, SPARE_SHARE, Space};
 use crate::frames::Frames;
 use crate::index::NONE;
 use crate::source::PageSource;
@@ -15,7 +15,13 @@ impl Space {
         (self.backed / SPARE_SHARE).min(SPARE_MAX)
     }
 
-    /// The same while objects are packed.
+    /// Whole pages that are taken ahead at the end of the space.
+    #[inline]
+    pub(super) fn ahead_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
+        self.spare_max(frames).min(AHEAD_MAX)
+    }
+
+    /// As `spare_max`, while objects are packed.
     #[cold]
     fn gap_max<S: PageSource>(&self, frames: Frames<'_, S>) -> u32 {
         let most = (self.backed / SPARE_SHARE).min(self.gap);

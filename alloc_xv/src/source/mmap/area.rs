@@ -1,7 +1,8 @@
 //! A range of frames: one mapping, and which frames of it are taken.
 
+use super::super::frame_map::{FrameMap, words_needed};
 use super::mapping::{Base, Mapping, MmapError, os_page_size};
-use super::{CHUNK_BYTES, FrameMap, OutOfPages};
+use super::{CHUNK_BYTES, OutOfPages};
 use core::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,8 @@ const FIRST_CHUNK_FROM_BYTES: usize = CHUNK_BYTES / 16;
 /// Tables are backed ahead by at most this many frames, and this share of those that are taken.
 const TABLES_MAX: usize = 16;
 const TABLES_SHARE: usize = 4;
+/// Words of the map of taken frames that stand in the range itself: 2,048 frames.
+const MAP_HEAD: usize = 32;
 
 /// What a range has backed before it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub(super) struct Area<const PAGE: usize> {
 }
 
 pub(super) struct State {
-    taken_map: FrameMap<'static>,
+    taken_map: FrameMap<'static, MAP_HEAD>,
     /// The storage of `taken_map`; dropped after it.
     map_storage: Mapping,
     pub(super) taken: usize,
@@ -60,21 +63,25 @@ pub(super) struct State {
 }
 
 impl<const PAGE: usize> Area<PAGE> {
-    /// Reserves addresses for `frames` frames.
-    pub(super) fn new(frames: usize, ahead: Ahead) -> Result<Self, MmapError> {
+    /// Reserves addresses for `frames` frames. Only where they may be taken in any order can
+    /// [`take_any`](Self::take_any) find one.
+    pub(super) fn new(frames: usize, ahead: Ahead, any_order: bool) -> Result<Self, MmapError> {
         let bytes = frames.saturating_mul(PAGE);
         let map = Mapping::new(bytes, CHUNK_BYTES)?;
         // SAFETY: the advice drops no content. Huge pages made by the system itself would bring
         // back memory that was given back; where the kernel has none, refusing is fine.
         unsafe { map.advise(0, map.bytes, libc::MADV_NOHUGEPAGE) };
-        let words = FrameMap::words_needed(frames);
+        let words = words_needed(frames);
         let storage = Mapping::new(words * 8, os_page_size())?;
         // SAFETY: fresh zeroed memory of `words` words, page-aligned, used through this slice
         // alone; it is stored beside its mapping and dropped before it.
         let slice =
             unsafe { core::slice::from_raw_parts_mut(storage.base.as_ptr().cast::<u64>(), words) };
-        let taken_map =
-            FrameMap::new(slice, frames).ok_or(MmapError::BadCapacity { bytes, max: 0 })?;
+        let taken_map = match any_order {
+            true => FrameMap::new(slice, frames),
+            false => FrameMap::without_search(slice, frames),
+        };
+        let taken_map = taken_map.ok_or(MmapError::BadCapacity { bytes, max: 0 })?;
         let state = State {
             taken_map,
             map_storage: storage,
@@ -227,9 +234,10 @@ impl<const PAGE: usize> Area<PAGE> {
         resident * os_page
     }
 
-    /// Bytes of the map of taken frames.
-    pub(super) fn overhead_bytes(&self) -> usize {
-        (self.state().fresh / 8).next_multiple_of(os_page_size())
+    /// Bytes of the map of taken frames, as far as it is not in the range itself.
+    pub(super) fn map_bytes(&self) -> usize {
+        let state = self.state();
+        state.taken_map.touched_bytes(state.fresh, os_page_size())
     }
 
     #[inline]

@@ -37,7 +37,7 @@ fn resident_memory_follows_what_is_taken() {
 /// A pool that had shrunk was given another chunk, because it had asked for one before.
 #[test]
 fn what_was_asked_for_before_a_shrink_is_not_backed_after_it() {
-    let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Chunks).unwrap();
+    let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Chunks, true).unwrap();
     // The third chunk is used up when the helper is asked; it comes too late.
     for frame in 0..1536 {
         area.take_exactly(frame).unwrap();
