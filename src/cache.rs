@@ -135,7 +135,13 @@ where
     /// Which slots are what.
     pub(crate) fn layout(config: Config) -> Layout {
         let unit = config.unit.min(PAGE * UNIT_PAGES_MAX);
-        Layout::new(config.pages, PAGE, unit, Slots::<S, L, ARENAS>::keys())
+        Layout::new(
+            config.pages,
+            PAGE,
+            unit,
+            Slots::<S, L, ARENAS>::keys(),
+            (S::PAGE_SIZE / 8) as u64,
+        )
     }
 
     /// Pages of the device.

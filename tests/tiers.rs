@@ -428,6 +428,41 @@ fn pages_that_nearly_are_the_same_become_patches_when_they_are_old_enough() {
     model.verify();
 }
 
+/// New pages that were all like one that was there were merged with each other first: then the old page
+/// became what one of them had, and the others kept a second object with the same bytes.
+#[test]
+fn copies_of_a_page_that_was_there_share_its_object() {
+    let mut model = alone(Config::new(DEVICE));
+    let policy = policy();
+    let page: Page<4096> = mixed(1, 100);
+    let mut put = |model: &mut Model<_, 4096>, index, page: &Page<4096>| {
+        model.cache.put(index, page).unwrap();
+        model.map.insert(index, page.clone());
+    };
+    for index in 0..100 {
+        put(&mut model, index, &noise(index));
+    }
+    put(&mut model, 100, &page);
+    for turn in 0..6 {
+        tick_at(&mut model, &policy, turn * policy.turn_ms);
+    }
+    assert_eq!(model.cache.tier_stat().shared, 0);
+    for index in 200..210 {
+        put(&mut model, index, &page);
+    }
+    // Two that are the same and have hardly anything in them: a link would take no less.
+    let mut small: Page<4096> = blank();
+    small[1000..1040].fill(7);
+    put(&mut model, 300, &small);
+    put(&mut model, 301, &small);
+    for turn in 6..20 {
+        tick_at(&mut model, &policy, turn * policy.turn_ms);
+    }
+    let stat = model.cache.tier_stat();
+    assert_eq!((stat.shared, stat.shared_pages), (1, 11));
+    model.verify();
+}
+
 /// A clock that stood still because everything was as old as can be did not go on when the policy was
 /// another one: what it wants done then waited for somebody to use a page.
 #[test]

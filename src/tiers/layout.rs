@@ -1,13 +1,14 @@
 //! Which keys of the slots are what: pages of the device first, then what belongs to several.
 //!
 //! ```text
-//!  0 .. pages      clusters              segments     table        shared
-//! [ device pages | data, info of each | live units | candidates | [n], [n+1].. ]
+//!  0 .. pages      clusters              segments     shared         table
+//! [ device pages | data, info of each | live units | [n], [n+1].. | candidates ]
 //!                  unit
 //! ```
 //!
 //! Slots exist where they are used, in leaves of a page: a region that is empty takes nothing. Each
-//! region begins with a leaf, so none keeps another's.
+//! region begins with a leaf, so none keeps another's; and no further on, as neighbouring leaves share an
+//! arena, and an arena that is used at all takes some pages.
 
 use core::ops::Range;
 
@@ -17,9 +18,6 @@ pub const UNIT_LEN_MAX: usize = 64 * 1024;
 pub(crate) const UNIT_PAGES_MAX: usize = 16;
 /// Bytes of a segment of the backing store.
 const SEGMENT_LEN: u64 = 256 * 1024;
-/// Every region begins with a multiple of this: the entries of the biggest leaf.
-const ALIGN: u64 = 8192;
-
 /// See the module's text. A region of length zero is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -38,22 +36,28 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The regions behind a device of `pages` pages of `page` bytes, of which `unit` bytes form a
-    /// unit, with `keys` keys in all. What does not fit any more is left out or shorter.
-    pub(crate) const fn new(pages: u64, page: usize, unit: usize, keys: u64) -> Self {
+    /// unit, with `keys` keys in all, of which `leaf` stand together. What does not fit any more is left
+    /// out or shorter.
+    pub(crate) const fn new(pages: u64, page: usize, unit: usize, keys: u64, leaf: u64) -> Self {
         let per_unit = (unit / page) as u64;
-        let clusters = align(pages);
+        let clusters = pages.next_multiple_of(leaf);
         let units = match per_unit > 1 {
             true => fit(pages.div_ceil(per_unit), keys.saturating_sub(clusters) / 8),
             false => 0,
         };
-        let segments = align(clusters + 4 * units);
+        let segments = (clusters + 4 * units).next_multiple_of(leaf);
         // Twice the device, and some.
         let wanted = (pages * page as u64).div_ceil(SEGMENT_LEN) * 2 + 64;
         let segments_len = fit(wanted, keys.saturating_sub(segments));
-        let table = align(segments + segments_len);
-        let table_len = fit(pages, keys.saturating_sub(table) / 2);
-        let shared = align(table + table_len);
-        let shared_len = fit(fit(pages, keys.saturating_sub(shared)), u32::MAX as u64);
+        let shared = (segments + segments_len).next_multiple_of(leaf);
+        let room = keys.saturating_sub(shared);
+        // Without a table nothing is found to be shared.
+        let table_len = fit(pages, room / 4);
+        let shared_len = fit(
+            fit(pages, room.saturating_sub(table_len + leaf)),
+            u32::MAX as u64,
+        );
+        let table = (shared + shared_len).next_multiple_of(leaf);
         Self {
             pages,
             clusters,
@@ -177,10 +181,6 @@ impl Layout {
     }
 }
 
-const fn align(key: u64) -> u64 {
-    key.div_ceil(ALIGN) * ALIGN
-}
-
 const fn fit(wanted: u64, room: u64) -> u64 {
     if wanted < room { wanted } else { room }
 }
@@ -194,17 +194,17 @@ mod tests {
         for page in [4096, 16384, 65536] {
             for pages in [1, 40, 8192, 100_000, 1 << 24, 60_000_000, 1 << 26] {
                 let keys = 1 << 26;
-                let layout = Layout::new(pages, page, 65536, keys);
+                let layout = Layout::new(pages, page, 65536, keys, 512);
                 let regions = [
                     (0, pages),
                     (layout.clusters, 2 * layout.units()),
                     (layout.segments, layout.segments_len),
-                    (layout.table, layout.table_len),
                     (layout.shared, layout.shared_len),
+                    (layout.table, layout.table_len),
                 ];
                 for pair in regions.windows(2) {
                     assert!(pair[0].0 + pair[0].1 <= pair[1].0);
-                    assert!(pair[1].0.is_multiple_of(ALIGN));
+                    assert!(pair[1].0.is_multiple_of(512));
                 }
                 for (start, len) in regions {
                     assert!(len == 0 || start + len <= keys, "{page} {pages}");
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn units_have_two_slots_each() {
-        let layout = Layout::new(1000, 4096, 65536, 1 << 26);
+        let layout = Layout::new(1000, 4096, 65536, 1 << 26, 512);
         assert_eq!(layout.units(), 126);
         for unit in 0..63 {
             let key = layout.cluster_data(unit).unwrap();

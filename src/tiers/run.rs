@@ -4,8 +4,9 @@
 //! have most blocks in common most probably have a feature in common, and the same page always has.
 //!
 //! A *run* compares the pages that came since the last one with each other and with all others. It puts
-//! the features of the new pages into a table of candidates, and then looks there for those of the old
-//! ones. The table is small, a 500th of the memory in use, and lies in slots of its own; where the new pages
+//! the features of the new pages into a table of candidates, then looks there for those of the old ones,
+//! and last for those of the new ones that had one in common: several new pages may be like one that was
+//! there, which is to be found first. The table is small, a 500th of the memory in use, and lies in slots of its own; where the new pages
 //! are too many for it, the run goes over all pages several times, each time for a part of the features. When
 //! it ends the table is gone.
 
@@ -24,7 +25,8 @@ use lock_api::RawMutex;
 const BLOCK: usize = 64;
 /// Features of a page.
 const FEATURES: usize = 2;
-/// A page with fewer blocks that are not one word repeated has nothing to share but itself.
+/// A page with fewer blocks that are not one word repeated has nothing to share but itself, and not even
+/// that if fewer than twice as many differ from those before them: it is small.
 const BLOCKS_MIN: u32 = 4;
 /// The table has this share of the memory in use.
 const TABLE_SHARE: u64 = 500;
@@ -38,6 +40,8 @@ const PRINT_BITS: u32 = 29;
 const DENSE_SHARE: u64 = 16;
 /// That is not said of fewer.
 const DENSE_MIN: u64 = 32;
+/// If no more than one page of so many was there before, new pages need not wait for the old ones.
+const OLD_SHARE: u64 = 8;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +49,10 @@ pub(crate) struct Run {
     pub(crate) stage: Stage,
     /// Pages that were compared before count as new.
     all: bool,
+    /// New pages are merged when they are put into the table.
+    at_once: bool,
+    /// New pages that had a feature in common with another new one, in this part.
+    pairs: u64,
     /// Pages that were compared in this run, in every part again, and those that were merged.
     looked: u64,
     merged: u64,
@@ -65,8 +73,10 @@ pub(crate) enum Stage {
     Rest,
     /// New pages are looked at, and put into the table,
     New,
-    /// and then the old ones.
+    /// and then the old ones,
     Old,
+    /// and new ones that are like another.
+    Again,
     /// The table is emptied.
     Clear,
 }
@@ -76,6 +86,8 @@ impl Run {
         Self {
             stage: Stage::Rest,
             all: false,
+            at_once: false,
+            pairs: 0,
             looked: 0,
             merged: 0,
             part: 0,
@@ -141,6 +153,8 @@ where
         worker.run = Run {
             stage: Stage::New,
             all: new.is_none(),
+            at_once: pages >= all - all / OLD_SHARE,
+            pairs: 0,
             looked: 0,
             merged: 0,
             part: 0,
@@ -162,14 +176,16 @@ where
                 self.clear_table(worker)?;
                 Ok(worker.run.stage != Stage::Rest)
             }
-            Stage::New | Stage::Old => {
+            Stage::New | Stage::Old | Stage::Again => {
                 worker.work.leaves += 1;
                 self.run_on(worker, ages)?;
-                if worker.run.next >= self.pages() {
-                    worker.run.next = 0;
-                    worker.run.stage = match worker.run.stage {
+                let run = &mut worker.run;
+                if run.next >= self.pages() {
+                    run.next = 0;
+                    run.stage = match run.stage {
                         // All were new.
-                        Stage::New if !worker.run.all => Stage::Old,
+                        Stage::New if !run.all => Stage::Old,
+                        Stage::Old if run.pairs > 0 => Stage::Again,
                         _ => Stage::Clear,
                     };
                 }
@@ -183,6 +199,10 @@ where
         let run = worker.run;
         let wants = |seen: &Seen| match run.stage {
             Stage::New => (run.all || !seen.life.is_seen()) && seen.life.age() >= ages.same,
+            Stage::Again => {
+                let merged = matches!(seen.form, Form::Shared(_));
+                !merged && !seen.life.is_seen() && seen.life.age() >= ages.same
+            }
             _ => seen.life.is_seen(),
         };
         let mut found = None;
@@ -281,6 +301,7 @@ where
         run.next = end;
         if end == run.filled {
             run.next = 0;
+            run.pairs = 0;
             run.part += 1;
             run.stage = match run.part < run.parts {
                 true => Stage::New,
@@ -302,6 +323,9 @@ where
         let [_, page] = &worker.both;
         let last = run.part + 1 == run.parts;
         let features = features(page);
+        let collects = run.stage == Stage::New && !run.at_once;
+        // A page that has a like one is looked at again, and one that came too late for the table.
+        let (mut paired, mut late) = (false, run.stage == Stage::Again && run.parts == 1);
         for feature in features {
             if feature % run.parts != run.part {
                 continue;
@@ -310,10 +334,14 @@ where
             let sets = run.places / WAYS;
             let print = (feature / sets) & ((1 << PRINT_BITS) - 1);
             let (other, room) = self.find(feature % sets * WAYS, print, index)?;
-            if let Some(other) = other.filter(|&other| other != index)
-                && self.merge(worker, (index, seen), other, ages)?
-            {
-                break;
+            late &= other.is_none();
+            if let Some(other) = other.filter(|&other| other != index) {
+                if collects {
+                    paired = true;
+                } else if self.merge(worker, (index, seen), other, ages)? {
+                    late = false;
+                    break;
+                }
             }
             // The older one stays, as long as it is there.
             if let (None, Some(key), Stage::New) = (other, room, run.stage)
@@ -324,7 +352,8 @@ where
             }
         }
         // Also if it was merged: then the other may have become a link to what this one has.
-        let tried = last && seen.life.age() >= ages.all();
+        let tried = last && seen.life.age() >= ages.all() && !paired && !late;
+        worker.run.pairs += u64::from(paired);
         self.note(index, |life| if tried { life.with_seen() } else { life });
         Ok(())
     }
@@ -396,8 +425,9 @@ where
 /// The features of a page; none twice.
 fn features<const PAGE: usize>(page: &[u8; PAGE]) -> impl Iterator<Item = u64> + use<PAGE> {
     let mut least = [u64::MAX; FEATURES];
-    let mut blocks = 0;
+    let (mut blocks, mut changes) = (0, 0);
     let mut all = 0u64;
+    let mut before = None;
     for block in page.as_chunks::<BLOCK>().0 {
         let mut hash = 0u64;
         let (words, _) = block.as_chunks::<8>();
@@ -409,6 +439,8 @@ fn features<const PAGE: usize>(page: &[u8; PAGE]) -> impl Iterator<Item = u64> +
             hash = mix(hash ^ word);
         }
         all = mix(all ^ hash);
+        changes += u32::from(before.is_some_and(|before| before != hash));
+        before = Some(hash);
         if differ == 0 {
             continue;
         }
@@ -416,12 +448,14 @@ fn features<const PAGE: usize>(page: &[u8; PAGE]) -> impl Iterator<Item = u64> +
         least[0] = least[0].min(hash);
         least[1] = least[1].min(hash.rotate_left(32) ^ hash.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     }
+    let small = blocks < BLOCKS_MIN && changes < 2 * BLOCKS_MIN;
     if blocks < BLOCKS_MIN {
         least = [all, all];
     }
     // The minimum of many hashes has few leading bits.
     let [one, two] = least.map(mix);
-    core::iter::once(one).chain((two != one).then_some(two))
+    let features = [Some(one), (two != one).then_some(two)];
+    features.into_iter().flatten().filter(move |_| !small)
 }
 
 /// A permutation of 64-bit words in which every bit changes half the others.

@@ -75,7 +75,7 @@ where
             let done = self.patch(worker, (other, found), (index, seen))?;
             worker.both.swap(0, 1);
             done
-        } else if worker.run.stage == Stage::New && seen.life.age() >= ages.patch {
+        } else if worker.run.stage != Stage::Old && seen.life.age() >= ages.patch {
             self.patch(worker, (index, seen), (other, found))?
         } else {
             false

@@ -36,6 +36,10 @@ pub trait Store {
     /// All background work that there is to do now.
     fn settle(&mut self);
 
+    /// Packs all that is stored, however little that gives, so that memory can be compared to a tenth of a
+    /// percent.
+    fn pack(&mut self) {}
+
     /// Bytes taken now.
     fn memory(&self) -> TierMemory;
 

@@ -104,6 +104,10 @@ impl Store for Tiered {
         self.pack_and_clean();
     }
 
+    fn pack(&mut self) {
+        self.tiered.cache().compact(u64::MAX);
+    }
+
     fn memory(&self) -> TierMemory {
         let stat = self.tiered.stat();
         TierMemory {
