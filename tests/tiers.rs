@@ -435,7 +435,7 @@ fn copies_of_a_page_that_was_there_share_its_object() {
     let mut model = alone(Config::new(DEVICE));
     let policy = policy();
     let page: Page<4096> = mixed(1, 100);
-    let mut put = |model: &mut Model<_, 4096>, index, page: &Page<4096>| {
+    let put = |model: &mut Model<_, 4096>, index, page: &Page<4096>| {
         model.cache.put(index, page).unwrap();
         model.map.insert(index, page.clone());
     };
