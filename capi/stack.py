@@ -19,7 +19,7 @@ import tempfile
 CALLS = [
     # Pages, locks and messages; lock_init, lock_destroy and the memory of zsmalloc's shape.
     (r"compcache_capi::host::", ""),
-    (r"compcache_capi::(pool|cache)::Body<.*>::begin$", ""),
+    (r"compcache_capi::object::life::begin$", ""),
     (r"^compcache_(pool|cache)_(create|destroy)$", ""),
     (r"^compcache_zs_(create|destroy)_pool$", ""),
     # An object in more than two pieces: they are looked up by the pool that it is in ...

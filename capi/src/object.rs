@@ -15,6 +15,10 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+mod life;
+
+pub(crate) use life::*;
+
 /// What lies at an object's beginning.
 #[repr(C)]
 pub(crate) struct Header {
@@ -50,7 +54,7 @@ impl Kind {
 pub(crate) struct Plan {
     pub(crate) whole: Layout,
     /// First byte of the workspaces.
-    pub(crate) workspaces: usize,
+    workspaces: usize,
     locks: usize,
     lock_count: usize,
 }
@@ -83,7 +87,7 @@ impl Plan {
     }
 
     /// Whether an object can lie there.
-    pub(crate) fn check(&self, memory: *mut c_void, size: usize) -> Result<(), compcache_status> {
+    fn check(&self, memory: *mut c_void, size: usize) -> Result<(), compcache_status> {
         if memory.is_null() {
             return Err(COMPCACHE_ERR_NULL_POINTER);
         }
@@ -102,7 +106,7 @@ impl Plan {
     /// # Safety
     ///
     /// `memory` is the object's, of this plan, and nothing uses it.
-    pub(crate) unsafe fn make_locks(
+    unsafe fn make_locks(
         &self,
         memory: *mut c_void,
         host: &compcache_host,
@@ -145,7 +149,7 @@ impl Plan {
     /// # Safety
     ///
     /// `memory` is the object's, of this plan, `header` lies in it, and the locks are in its body.
-    pub(crate) unsafe fn set_up_locks<'l>(
+    unsafe fn set_up_locks<'l>(
         &self,
         memory: *mut c_void,
         header: *const Header,
@@ -161,12 +165,7 @@ impl Plan {
     }
 
     /// The header of an object that does not live yet; see [`Header::begin`].
-    pub(crate) fn header(
-        &self,
-        memory: *mut c_void,
-        page_size: usize,
-        host: &compcache_host,
-    ) -> Header {
+    fn header(&self, memory: *mut c_void, page_size: usize, host: &compcache_host) -> Header {
         Header {
             magic: AtomicU64::new(0),
             page_size,
@@ -193,7 +192,7 @@ unsafe fn destroy_locks(first: *mut c_void, count: usize, host: &compcache_host)
 
 impl Header {
     /// The object lives from now on.
-    pub(crate) fn begin(&self, kind: Kind) {
+    fn begin(&self, kind: Kind) {
         self.magic.store(kind.magic(), Ordering::Release);
     }
 
@@ -203,10 +202,7 @@ impl Header {
     ///
     /// `object` is null or memory in which an object was once created, or of its size, and nobody
     /// destroys it meanwhile.
-    pub(crate) unsafe fn of<'o>(
-        object: *const c_void,
-        kind: Kind,
-    ) -> Result<&'o Self, compcache_status> {
+    unsafe fn of<'o>(object: *const c_void, kind: Kind) -> Result<&'o Self, compcache_status> {
         if object.is_null() {
             return Err(COMPCACHE_ERR_NULL_POINTER);
         }
@@ -223,7 +219,7 @@ impl Header {
 
     /// The object lives no more from here on; fails while it is being read, or if somebody else
     /// was first.
-    pub(crate) fn end(&self, kind: Kind) -> Result<(), compcache_status> {
+    fn end(&self, kind: Kind) -> Result<(), compcache_status> {
         if self.readings.load(Ordering::Acquire) != 0 {
             return Err(COMPCACHE_ERR_BUSY);
         }
@@ -237,7 +233,7 @@ impl Header {
     /// # Safety
     ///
     /// The locks were made by [`Plan::make_locks`]; nobody uses them any more.
-    pub(crate) unsafe fn destroy_locks(&self) {
+    unsafe fn destroy_locks(&self) {
         let (first, count) = self.locks;
         let first = core::ptr::with_exposed_provenance_mut(first);
         // SAFETY: the caller's word.

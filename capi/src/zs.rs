@@ -7,10 +7,10 @@
 use crate::abi::{Versioned, read_struct};
 use crate::common::{init_struct, not_stored};
 use crate::host::{COMPCACHE_LOG_WARNING, compcache_host};
-use crate::object::{Header, Kind};
+use crate::object::{header_of, with_object};
 use crate::pool::{
     compcache_pool, compcache_pool_create, compcache_pool_destroy, compcache_pool_layout,
-    compcache_pool_options, with_pool,
+    compcache_pool_options,
 };
 use crate::status::compcache_status::{self, *};
 use crate::status::{Told, finish};
@@ -180,7 +180,7 @@ fn owner_of(pool: *mut compcache_zs_pool) -> *mut Owner {
 pub unsafe extern "C" fn compcache_zs_destroy_pool(pool: *mut compcache_zs_pool) {
     // SAFETY: the caller's word.
     unsafe {
-        let Ok(header) = Header::of(pool.cast(), Kind::Pool) else {
+        let Ok(header) = header_of(inner(pool)) else {
             return;
         };
         let host = header.host;
@@ -211,7 +211,7 @@ pub unsafe extern "C" fn compcache_zs_destroy_pool(pool: *mut compcache_zs_pool)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn compcache_zs_malloc(pool: *mut compcache_zs_pool, size: usize) -> c_ulong {
     let alloc = || -> Result<c_ulong, compcache_status> {
-        with_pool!(inner(pool), |pool| {
+        with_object!(inner(pool), |pool| {
             if size > page_size_of(pool) {
                 return Err(COMPCACHE_ERR_BAD_SIZE);
             }
@@ -263,8 +263,8 @@ pub unsafe extern "C" fn compcache_zs_obj_read_begin(
     let begin = || -> Result<*mut c_void, compcache_status> {
         let handle = Handle::from_bits(handle).ok_or(COMPCACHE_ERR_BAD_HANDLE)?;
         // SAFETY: the caller's word.
-        let header = unsafe { Header::of(pool.cast(), Kind::Pool) }?;
-        with_pool!(inner(pool), |pool| {
+        let header = unsafe { header_of(inner(pool)) }?;
+        with_object!(inner(pool), |pool| {
             let reading = pool.read(handle).map_err(Told::told)?;
             let fragments = reading.fragments();
             if let [whole] = *fragments {
@@ -303,8 +303,8 @@ pub unsafe extern "C" fn compcache_zs_obj_read_end(
     let end = || -> Result<(), compcache_status> {
         let handle = Handle::from_bits(handle).ok_or(COMPCACHE_ERR_BAD_HANDLE)?;
         // SAFETY: the caller's word.
-        let header = unsafe { Header::of(pool.cast(), Kind::Pool) }?;
-        with_pool!(inner(pool), |pool| {
+        let header = unsafe { header_of(inner(pool)) }?;
+        with_object!(inner(pool), |pool| {
             // SAFETY: either the reading of this caller, which was forgotten, or (below) it is
             // forgotten again.
             let reading = unsafe { pool.resume_reading(handle) }.map_err(Told::told)?;
@@ -354,7 +354,7 @@ pub unsafe extern "C" fn compcache_zs_obj_write(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn compcache_zs_get_total_pages(pool: *mut compcache_zs_pool) -> c_ulong {
     let ask = || -> Result<usize, compcache_status> {
-        Ok(with_pool!(inner(pool), |pool| pool.pages_used()))
+        Ok(with_object!(inner(pool), |pool| pool.pages_used()))
     };
     ask().unwrap_or(0) as c_ulong
 }
@@ -369,7 +369,9 @@ pub unsafe extern "C" fn compcache_zs_get_total_pages(pool: *mut compcache_zs_po
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn compcache_zs_compact(pool: *mut compcache_zs_pool) -> c_ulong {
     let compact = || -> Result<u64, compcache_status> {
-        Ok(with_pool!(inner(pool), |pool| pool.compact(u64::MAX).pages))
+        Ok(with_object!(inner(pool), |pool| pool
+            .compact(u64::MAX)
+            .pages))
     };
     compact().unwrap_or(0)
 }
@@ -386,7 +388,7 @@ pub unsafe extern "C" fn compcache_zs_compact(pool: *mut compcache_zs_pool) -> c
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn compcache_zs_huge_class_size(pool: *mut compcache_zs_pool) -> usize {
     let ask = || -> Result<usize, compcache_status> {
-        let page = with_pool!(inner(pool), |pool| page_size_of(pool));
+        let page = with_object!(inner(pool), |pool| page_size_of(pool));
         Ok(page - page / 64)
     };
     ask().unwrap_or(0)
@@ -405,7 +407,9 @@ pub unsafe extern "C" fn compcache_zs_pool_stats_get(
     stats: *mut compcache_zs_pool_stats,
 ) {
     let ask = || -> Result<u64, compcache_status> {
-        Ok(with_pool!(inner(pool), |pool| pool.stats().pages_compacted))
+        Ok(with_object!(inner(pool), |pool| pool
+            .stats()
+            .pages_compacted))
     };
     // SAFETY: the caller's word.
     if let Some(stats) = unsafe { stats.as_mut() } {

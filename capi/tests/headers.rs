@@ -76,8 +76,17 @@ fn compcache_h_is_current() {
         "host.rs",
         "panic.rs",
         "pool.rs",
+        "pool/create.rs",
+        "pool/objects.rs",
+        "pool/reading.rs",
+        "pool/upkeep.rs",
+        "pool/stats.rs",
         "pool/structs.rs",
         "cache.rs",
+        "cache/create.rs",
+        "cache/requests.rs",
+        "cache/upkeep.rs",
+        "cache/stats.rs",
         "cache/structs.rs",
     ];
     check("compcache.h", config, &sources);
