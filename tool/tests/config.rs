@@ -8,7 +8,7 @@ mod serving;
 
 use common::{assert_fails, assert_succeeds, run};
 use nix::sys::signal::Signal;
-use serving::Served;
+use serving::{Served, serve};
 
 struct File {
     dir: tempfile::TempDir,
@@ -27,20 +27,11 @@ impl File {
 
     /// `serve --config` with this file, which does not come to serving.
     fn serve(&self, more: &[&str]) -> std::process::Output {
-        let (config, nbd) = (self.path("zram-generator.conf"), self.path("s"));
-        let nbd = format!("unix:{nbd}");
-        let words = [
-            "serve",
-            "--mlock",
-            "off",
-            "--control",
-            "none",
-            "--config",
-            &config,
-            "--nbd",
-            &nbd,
-        ];
-        run(&[&words, more].concat())
+        let config = self.path("zram-generator.conf");
+        let arguments = [&["--config", &config], more].concat();
+        serve(&self.dir.path().join("s"), &arguments)
+            .output()
+            .unwrap()
     }
 }
 

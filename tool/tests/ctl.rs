@@ -9,52 +9,22 @@ mod serving;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use common::{assert_fails, assert_succeeds, compcache, run};
-use compcache_nbd::probe::{Ask, Client, command};
 use nix::sys::signal::Signal;
-use serving::Served;
+use serving::{Device, Served, serve, write};
 
-/// A served device of 64 MiB with its control socket beside it.
-struct Watched {
-    served: Served,
-    control: PathBuf,
-    _dir: tempfile::TempDir,
+/// A served device of 64 MiB.
+fn start(more: &[&str]) -> Device {
+    Device::start(&[&["--size", "64M"], more].concat())
 }
 
-impl Watched {
-    fn start(more: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let control = dir.path().join("test.sock");
-        let served = start_at(&control, more);
-        Self {
-            served,
-            control,
-            _dir: dir,
-        }
-    }
-
-    /// What `ctl` with these arguments prints.
-    #[track_caller]
-    fn ctl(&self, arguments: &[&str]) -> String {
-        assert_succeeds(&self.ctl_output(arguments))
-    }
-
-    fn ctl_output(&self, arguments: &[&str]) -> std::process::Output {
-        let control = self.control.to_str().unwrap();
-        run(&[&["ctl", control], arguments].concat())
-    }
-
-    fn client(&self) -> Client<UnixStream> {
-        let stream = UnixStream::connect(self.served.socket()).unwrap();
-        Client::connect(stream, "", true).unwrap()
-    }
-
+impl Device {
     /// A page of text, one of zeroes, one of noise; and nobody connected afterwards.
     fn fill(&self) {
-        let mut client = self.client();
+        let mut client = self.served.connect();
         let text: Vec<u8> = b"the same words "
             .iter()
             .copied()
@@ -68,13 +38,7 @@ impl Watched {
         };
         let noise: Vec<u8> = (0..4096).map(|_| byte()).collect();
         for (nth, page) in [text, vec![0; 4096], noise].iter().enumerate() {
-            let ask = Ask {
-                command: command::WRITE,
-                offset: nth as u64 * 4096,
-                len: 4096,
-                ..Ask::default()
-            };
-            assert_eq!(client.call(ask, page).unwrap().error, 0);
+            write(&mut client, nth as u64 * 4096, page);
         }
         drop(client);
         self.wait_until_alone();
@@ -94,11 +58,6 @@ impl Watched {
         let answer = ask(&self.control, r#"{"version":1,"status":{}}"#);
         answer["status"].clone()
     }
-}
-
-fn start_at(control: &Path, more: &[&str]) -> Served {
-    let control = control.to_str().unwrap();
-    Served::start(&[&["--size", "64M", "--control", control], more].concat())
 }
 
 fn connect(control: &Path) -> UnixStream {
@@ -124,7 +83,7 @@ fn ask(control: &Path, line: &str) -> serde_json::Value {
 fn virtual_machines_are_clients() {
     let dir = tempfile::tempdir().unwrap();
     let paths = ["a", "b"].map(|name| dir.path().join(name).display().to_string());
-    let device = Watched::start(&["--vhost-user", &paths[0], "--vhost-user", &paths[1]]);
+    let device = start(&["--vhost-user", &paths[0], "--vhost-user", &paths[1]]);
     let places = device.status()["places"].to_string();
     for path in &paths {
         assert!(places.contains(&format!("vhost-user {path}")), "{places}");
@@ -160,7 +119,7 @@ fn virtual_machines_are_clients() {
 
 #[test]
 fn tables_are_zramctls() {
-    let device = Watched::start(&["--mem-limit", "32M", "--codec", "zstd:3"]);
+    let device = start(&["--mem-limit", "32M", "--codec", "zstd:3"]);
     device.fill();
     let status = device.status();
     let streams = status["streams"].to_string();
@@ -217,7 +176,7 @@ test 67108864 12288 zstd:3             1  33554432
 
 #[test]
 fn attributes_are_zrams() {
-    let device = Watched::start(&[]);
+    let device = start(&[]);
     device.fill();
     let mm_stat = device.ctl(&["mm_stat"]);
     let numbers: Vec<u64> = mm_stat
@@ -264,7 +223,7 @@ fn attributes_are_zrams() {
     assert_eq!(device.ctl(&["mem_used_max=0"]), "");
     assert_eq!(device.ctl(&["compact"]), "");
 
-    let client = device.client();
+    let client = device.served.connect();
     let refused = device.ctl_output(&["reset"]);
     assert_fails(
         &refused,
@@ -280,41 +239,31 @@ fn attributes_are_zrams() {
 
 #[test]
 fn the_socket_is_its_owners_and_a_live_one_is_not_taken() {
-    let mut device = Watched::start(&[]);
+    let mut device = start(&[]);
     assert_eq!(device.control.metadata().unwrap().mode() & 0o777, 0o600);
     let other = tempfile::tempdir().unwrap();
-    let nbd = format!("unix:{}", other.path().join("s").display());
+    let socket = other.path().join("s");
     let control = device.control.to_str().unwrap().to_owned();
-    let second = [
-        "serve",
-        "--size",
-        "1M",
-        "--mlock",
-        "off",
-        "--nbd",
-        &nbd,
-        "--control",
-        &control,
-    ];
-    assert_fails(
-        &run(&second),
-        1,
-        &["another server listens there", "--name"],
-    );
-    assert!(!other.path().join("s").exists());
+    let second = || {
+        serve(&socket, &["--size", "1M", "--control", &control])
+            .output()
+            .unwrap()
+    };
+    assert_fails(&second(), 1, &["another server listens there", "--name"]);
+    assert!(!socket.exists());
     // Of a server that was killed, it is replaced.
     device.served.kill();
     assert!(device.control.exists());
     let gone = device.ctl_output(&["mm_stat"]);
     assert_fails(&gone, 1, &["was killed"]);
-    let again = start_at(&device.control, &[]);
+    let again = Served::start(&["--size", "64M", "--control", &control]);
     assert!(device.ctl(&[]).contains("test"));
     again.stop(Signal::SIGINT);
     let gone = device.ctl_output(&[]);
     assert_fails(&gone, 1, &["no such device"]);
     // What is no socket stays.
     std::fs::write(&device.control, "x").unwrap();
-    assert_fails(&run(&second), 1, &["no socket"]);
+    assert_fails(&second(), 1, &["no socket"]);
 }
 
 #[test]
@@ -356,7 +305,7 @@ fn names_are_the_next_free_number() {
 
 #[test]
 fn bad_requests_are_answered_and_hurt_nobody() {
-    let device = Watched::start(&[]);
+    let device = start(&[]);
     let long = format!("{{\"version\":1,\"get\":\"{}\"}}", "x".repeat(8000));
     for (line, kind, part) in [
         ("", "invalid", "not a request"),

@@ -10,14 +10,12 @@ mod serving;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use common::{assert_fails, run};
-use compcache_nbd::probe::{Ask, Client, command};
+use common::assert_fails;
 use exposition::Exposition;
 use nix::sys::signal::Signal;
-use serving::Served;
+use serving::{Served, serve, write};
 
 /// A port that nobody has at this moment.
 fn free_address() -> String {
@@ -54,22 +52,15 @@ fn scrape(address: &str) -> Exposition {
 fn a_scrape_says_what_the_device_holds() {
     let address = free_address();
     let served = Served::start(&["--size", "64M", "--metrics", &address, "--name", "web"]);
-    let mut client =
-        Client::connect(UnixStream::connect(served.socket()).unwrap(), "", true).unwrap();
+    let mut client = served.connect();
     for nth in 0..10u64 {
-        let ask = Ask {
-            command: command::WRITE,
-            offset: nth * 4096,
-            len: 4096,
-            ..Ask::default()
-        };
         let page: Vec<u8> = b"words and words "
             .iter()
             .copied()
             .cycle()
             .take(4096)
             .collect();
-        assert_eq!(client.call(ask, &page).unwrap().error, 0);
+        write(&mut client, nth * 4096, &page);
     }
     let page = scrape(&address);
     let value = |name: &str, labels: &[(&str, &str)]| {
@@ -148,20 +139,10 @@ fn an_address_that_is_taken_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
-    let nbd = format!("unix:{}", dir.path().join("s").display());
-    let output = run(&[
-        "serve",
-        "--size",
-        "1M",
-        "--mlock",
-        "off",
-        "--control",
-        "none",
-        "--nbd",
-        &nbd,
-        "--metrics",
-        &address,
-    ]);
+    let socket = dir.path().join("s");
+    let output = serve(&socket, &["--size", "1M", "--metrics", &address])
+        .output()
+        .unwrap();
     assert_fails(&output, 1, &["--metrics", "another address"]);
-    assert!(!dir.path().join("s").exists());
+    assert!(!socket.exists());
 }

@@ -18,19 +18,6 @@ use serving::Served;
 const ENOSPC: u32 = 28;
 const EINVAL: u32 = 22;
 
-fn stream(served: &Served) -> UnixStream {
-    let stream = UnixStream::connect(served.socket()).unwrap();
-    // A server that says nothing fails the test instead of holding it up.
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    stream
-}
-
-fn connect(served: &Served) -> Client<UnixStream> {
-    Client::connect(stream(served), "", true).unwrap()
-}
-
 fn ask(command: u16, offset: u64, len: u32) -> Ask {
     Ask {
         command,
@@ -51,7 +38,7 @@ fn page(number: u64) -> Vec<u8> {
 
 #[track_caller]
 fn assert_serves(served: &Served) {
-    let mut client = connect(served);
+    let mut client = served.connect();
     let write = client
         .call(ask(command::WRITE, 4096, 4096), &page(1))
         .unwrap();
@@ -63,18 +50,18 @@ fn assert_serves(served: &Served) {
 #[test]
 fn a_client_killed_within_a_request_hurts_nobody() {
     let served = Served::start(&["--size", "64M"]);
-    let mut other = connect(&served);
+    let mut other = served.connect();
     let old = page(9);
     other.call(ask(command::WRITE, 0, 4096), &old).unwrap();
     for cut in [1, 27, 28, 29, 28 + 4095] {
-        let mut client = connect(&served);
+        let mut client = served.connect();
         let mut bytes = request_bytes(ask(command::WRITE, 0, 4096), 1);
         bytes.extend(page(2));
         client.stream.write_all(&bytes[..cut]).unwrap();
         drop(client);
     }
     // With its answers not taken.
-    let mut client = connect(&served);
+    let mut client = served.connect();
     for _ in 0..64 {
         client.send(ask(command::READ, 0, 1 << 20), 1, &[]).unwrap();
     }
@@ -92,14 +79,14 @@ fn garbage_at_every_stage_ends_that_client_only() {
         for first in [0, b'I', 0x25, 0xff] {
             garbage[0] = first;
             let mut bytes = match stage {
-                0 => stream(&served),
-                1 => Client::greet(stream(&served)).unwrap().stream,
+                0 => served.stream(),
+                1 => Client::greet(served.stream()).unwrap().stream,
                 2 => {
-                    let mut client = Client::greet(stream(&served)).unwrap();
+                    let mut client = Client::greet(served.stream()).unwrap();
                     client.stream.write_all(&option_bytes(7, &garbage)).unwrap();
                     client.stream
                 }
-                _ => connect(&served).stream,
+                _ => served.connect().stream,
             };
             // It may have hung up before everything was written.
             let _ = bytes.write_all(&garbage);
@@ -115,17 +102,17 @@ fn garbage_at_every_stage_ends_that_client_only() {
 fn a_slow_client_holds_up_nobody() {
     let served = Served::start(&["--size", "64M"]);
     // Asks for 64 MiB and takes nothing.
-    let mut slow = connect(&served);
+    let mut slow = served.connect();
     for _ in 0..64 {
         slow.send(ask(command::READ, 0, 1 << 20), 1, &[]).unwrap();
     }
     // Says nothing; sends half an option, byte by byte.
-    let silent = stream(&served);
-    let mut dripping = Client::greet(stream(&served)).unwrap();
+    let silent = served.stream();
+    let mut dripping = Client::greet(served.stream()).unwrap();
     for byte in &option_bytes(7, b"")[..10] {
         dripping.stream.write_all(&[*byte]).unwrap();
     }
-    let mut quick = connect(&served);
+    let mut quick = served.connect();
     for nth in 0..2000 {
         let read = quick.call(ask(command::READ, nth % 64 * 4096, 4096), &[]);
         assert_eq!(read.unwrap().error, 0);
@@ -145,7 +132,7 @@ fn a_slow_client_holds_up_nobody() {
 #[test]
 fn a_client_that_takes_nothing_is_cut_off_at_the_end() {
     let served = Served::start(&["--size", "64M"]);
-    let mut slow = connect(&served);
+    let mut slow = served.connect();
     for _ in 0..64 {
         slow.send(ask(command::READ, 0, 1 << 20), 1, &[]).unwrap();
     }
@@ -163,7 +150,7 @@ fn a_hundred_clients_at_once_and_no_more_than_allowed() {
     let served = Served::start(&["--size", "64M", "--connections", "100"]);
     std::thread::scope(|scope| {
         for number in 0..100u64 {
-            let mut client = connect(&served);
+            let mut client = served.connect();
             scope.spawn(move || {
                 for round in 0..20 {
                     let at = (number * 20 + round) * 4096;
@@ -178,7 +165,7 @@ fn a_hundred_clients_at_once_and_no_more_than_allowed() {
     });
     let clients: Vec<_> = (0..100).map(|_| connect_patiently(&served)).collect();
     // The one too many is disconnected before the greeting.
-    let mut more = stream(&served);
+    let mut more = served.stream();
     let mut greeting = Vec::new();
     let _ = more.read_to_end(&mut greeting);
     assert!(greeting.is_empty());
@@ -190,7 +177,7 @@ fn a_hundred_clients_at_once_and_no_more_than_allowed() {
 /// Places are free again a moment after a client has gone.
 fn connect_patiently(served: &Served) -> Client<UnixStream> {
     for _ in 0..200 {
-        if let Ok(client) = Client::connect(stream(served), "", true) {
+        if let Ok(client) = Client::connect(served.stream(), "", true) {
             return client;
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -201,7 +188,7 @@ fn connect_patiently(served: &Served) -> Client<UnixStream> {
 #[test]
 fn odd_requests_are_refused_and_the_connection_goes_on() {
     let served = Served::start(&["--size", "16M"]);
-    let mut client = connect(&served);
+    let mut client = served.connect();
     let size = 16 << 20;
     let huge = u32::MAX - 511;
     for (request, error) in [
@@ -238,7 +225,7 @@ fn odd_requests_are_refused_and_the_connection_goes_on() {
 #[test]
 fn four_gigabytes_of_trim_and_zeroes() {
     let served = Served::start(&["--size", "5G"]);
-    let mut client = connect(&served);
+    let mut client = served.connect();
     let most = u32::MAX - 4095;
     client
         .call(ask(command::WRITE, 4096, 4096), &page(1))
@@ -258,7 +245,7 @@ fn four_gigabytes_of_trim_and_zeroes() {
 #[test]
 fn at_the_memory_limit_old_pages_stay() {
     let served = Served::start(&["--size", "64M", "--mem-limit", "2M", "--codec", "raw"]);
-    let mut client = connect(&served);
+    let mut client = served.connect();
     let mut stored = 0;
     let error = loop {
         let write = ask(command::WRITE, stored * 4096, 4096);
@@ -284,7 +271,7 @@ fn at_the_memory_limit_old_pages_stay() {
 fn memory_comes_back_also_where_it_is_locked() {
     let served = Served::start(&["--size", "1G", "--mlock", "auto"]);
     let before = served.resident();
-    let mut client = connect(&served);
+    let mut client = served.connect();
     let pages: Vec<u8> = (0..64).flat_map(page).collect();
     for nth in 0..256u64 {
         let write = ask(command::WRITE, nth << 18, 1 << 18);

@@ -10,41 +10,15 @@ mod serving;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{assert_fails, assert_succeeds, run};
+use common::assert_fails;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use serving::{Served, client, has};
-
-struct Device {
-    served: Served,
-    control: PathBuf,
-    _dir: tempfile::TempDir,
-}
+use serving::{Device, client, has, serve, write};
 
 impl Device {
-    fn start(arguments: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let control = dir.path().join("test.sock");
-        let words = ["--control", control.to_str().unwrap()];
-        Self {
-            served: Served::start(&[&words, arguments].concat()),
-            control,
-            _dir: dir,
-        }
-    }
-
-    fn output(&self, arguments: &[&str]) -> std::process::Output {
-        run(&[&["ctl", self.control.to_str().unwrap()], arguments].concat())
-    }
-
-    #[track_caller]
-    fn ctl(&self, arguments: &[&str]) -> String {
-        assert_succeeds(&self.output(arguments))
-    }
-
     #[track_caller]
     fn json(&self, attribute: &str) -> Value {
         let text = self.ctl(&[attribute, "--json"]);
@@ -134,23 +108,12 @@ fn half_the_memory_and_a_file_lose_nothing() {
     assert!(read_back(&device, &dir.path().join("a")) == bytes);
     // Parts of pages that are in the file; what is overwritten is not remembered.
     let mut bytes = bytes;
-    let mut nbd = compcache_nbd::probe::Client::connect(
-        UnixStream::connect(device.served.socket()).unwrap(),
-        "",
-        true,
-    )
-    .unwrap();
+    let mut nbd = device.served.connect();
     for page in (0..12_288).step_by(41) {
         let at = page * 4096 + 1024;
         let sector = [page as u8; 512];
         bytes[at..at + 512].copy_from_slice(&sector);
-        let ask = compcache_nbd::probe::Ask {
-            command: compcache_nbd::probe::command::WRITE,
-            offset: at as u64,
-            len: 512,
-            ..Default::default()
-        };
-        assert_eq!(nbd.call(ask, &sector).unwrap().error, 0);
+        write(&mut nbd, at as u64, &sector);
     }
     drop(nbd);
     assert!(read_back(&device, &dir.path().join("b")) == bytes);
@@ -224,7 +187,7 @@ fn attributes_for_cold_pages_are_zrams() {
     assert_eq!(device.ctl(&["comp_algorithm"]), "[lz4] lz4hc zstd raw\n");
     assert_eq!(device.ctl(&["recomp_algorithm=algo=zstd priority=2"]), "");
     assert_fails(
-        &device.output(&["recomp_algorithm=algo=zstd:9 priority=1"]),
+        &device.ctl_output(&["recomp_algorithm=algo=zstd:9 priority=1"]),
         1,
         &["once the device is up", "--recompress zstd:9"],
     );
@@ -241,7 +204,7 @@ fn attributes_for_cold_pages_are_zrams() {
     let after = device.json("mm_stat")[1].as_u64().unwrap();
     assert!(after * 10 < before * 9, "{before} to {after}");
     assert_fails(
-        &device.output(&["recompress=priority=3"]),
+        &device.ctl_output(&["recompress=priority=3"]),
         1,
         &["no such codec", "lz4 lz4hc zstd:6"],
     );
@@ -252,14 +215,14 @@ fn attributes_for_cold_pages_are_zrams() {
         ("policy=cold_rung=7", "0 to 3"),
         ("backing_dev=none", "as long as the device"),
     ] {
-        assert_fails(&device.output(&[change]), 2, &[part]);
+        assert_fails(&device.ctl_output(&[change]), 2, &[part]);
     }
     assert_fails(
-        &device.output(&["policy=cold_rung=3"]),
+        &device.ctl_output(&["policy=cold_rung=3"]),
         1,
         &["2 denser codecs"],
     );
-    assert_fails(&device.output(&["idle=60"]), 1, &["use all"]);
+    assert_fails(&device.ctl_output(&["idle=60"]), 1, &["use all"]);
 
     let done = device.json("merge");
     assert!(done["pages_changed"].as_u64().unwrap() >= 512, "{done}");
@@ -268,7 +231,7 @@ fn attributes_for_cold_pages_are_zrams() {
     // Writing back.
     assert_eq!(device.ctl(&["backing_dev"]), "none\n");
     assert_eq!(device.ctl(&["bd_stat"]), "       0        0        0\n");
-    assert_fails(&device.output(&["writeback=idle"]), 1, &["backing_dev"]);
+    assert_fails(&device.ctl_output(&["writeback=idle"]), 1, &["backing_dev"]);
     let store = dir.path().join("a store");
     let change = format!("backing_dev={} size=64M", store.display());
     assert_eq!(device.ctl(&[&change]), "");
@@ -276,7 +239,7 @@ fn attributes_for_cold_pages_are_zrams() {
         device.ctl(&["backing_dev"]),
         format!("{}\n", store.display())
     );
-    assert_fails(&device.output(&[&change]), 1, &["which stays with it"]);
+    assert_fails(&device.ctl_output(&[&change]), 1, &["which stays with it"]);
     assert_eq!(device.ctl(&["writeback_limit=2"]), "");
     assert_eq!(device.ctl(&["writeback_limit_enable"]), "0\n");
     assert_eq!(device.ctl(&["writeback_limit_enable=1"]), "");
@@ -285,7 +248,7 @@ fn attributes_for_cold_pages_are_zrams() {
     // As far as it goes, then no further: a page that did not shrink counts as one.
     assert_eq!(device.json("writeback=huge_idle")["records_written"], 2);
     assert_fails(
-        &device.output(&["writeback=huge_idle"]),
+        &device.ctl_output(&["writeback=huge_idle"]),
         1,
         &["writeback_limit is used up"],
     );
@@ -299,7 +262,7 @@ fn attributes_for_cold_pages_are_zrams() {
         "{stat}"
     );
     assert_fails(
-        &device.output(&["writeback=page_index=2048"]),
+        &device.ctl_output(&["writeback=page_index=2048"]),
         1,
         &["2048 pages"],
     );
@@ -444,20 +407,9 @@ fn memory_beside_the_pages_is_bounded() {
 #[test]
 fn a_store_that_cannot_be_had_is_said_before_serving() {
     let dir = tempfile::tempdir().unwrap();
-    let nbd = format!("unix:{}", dir.path().join("s").display());
     let serve = |more: &[&str]| {
-        let fixed = [
-            "serve",
-            "--size",
-            "1M",
-            "--mlock",
-            "off",
-            "--control",
-            "none",
-            "--nbd",
-            &nbd,
-        ];
-        run(&[&fixed, more].concat())
+        let arguments = [&["--size", "1M"], more].concat();
+        serve(&dir.path().join("s"), &arguments).output().unwrap()
     };
     assert_fails(
         &serve(&["--backing", "/dev/null"]),

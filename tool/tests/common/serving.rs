@@ -1,18 +1,35 @@
 //! A served device, and the clients of other projects.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use compcache_nbd::probe::{Ask, Client, command};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::common::compcache;
+use crate::common::{assert_succeeds, compcache, run};
 
 /// How long a server may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `compcache serve --nbd unix:SOCKET` with these arguments. Nothing outside the socket's directory is touched, and no
+/// memory locked, unless they say so.
+pub(crate) fn serve(socket: &Path, arguments: &[&str]) -> Command {
+    let mut command = compcache();
+    command
+        .args(["serve", "--nbd", &format!("unix:{}", socket.display())])
+        .args(arguments);
+    for (name, value) in [("--mlock", "off"), ("--control", "none")] {
+        if !arguments.contains(&name) {
+            command.args([name, value]);
+        }
+    }
+    command
+}
 
 /// `compcache serve` at a unix socket of its own; killed on drop if it was not stopped.
 pub(crate) struct Served {
@@ -25,19 +42,7 @@ impl Served {
     /// Serves with these arguments and `--nbd unix:DIR/s`.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let socket = format!("unix:{}", dir.path().join("s").display());
-        let child = compcache()
-            .args(["serve", "--nbd", &socket])
-            .args(arguments)
-            .args(match arguments.contains(&"--mlock") {
-                true => &[][..],
-                false => &["--mlock", "off"],
-            })
-            // Nothing outside the test's directory.
-            .args(match arguments.contains(&"--control") {
-                true => &[][..],
-                false => &["--control", "none"],
-            })
+        let child = serve(&dir.path().join("s"), arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -60,6 +65,20 @@ impl Served {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("s")
+    }
+
+    /// A connection. A server that says nothing fails the test instead of holding it up.
+    pub(crate) fn stream(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream
+    }
+
+    /// A client that is past the handshake.
+    pub(crate) fn connect(&self) -> Client<UnixStream> {
+        Client::connect(self.stream(), "", true).unwrap()
     }
 
     pub(crate) fn uri(&self) -> String {
@@ -129,6 +148,49 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A served device and its control socket, which names it `test`.
+pub(crate) struct Device {
+    pub(crate) served: Served,
+    pub(crate) control: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Device {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("test.sock");
+        let words = ["--control", control.to_str().unwrap()];
+        Self {
+            served: Served::start(&[&words, arguments].concat()),
+            control,
+            _dir: dir,
+        }
+    }
+
+    /// What `ctl` with these arguments prints.
+    #[track_caller]
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
+        assert_succeeds(&self.ctl_output(arguments))
+    }
+
+    pub(crate) fn ctl_output(&self, arguments: &[&str]) -> Output {
+        let control = self.control.to_str().unwrap();
+        run(&[&["ctl", control], arguments].concat())
+    }
+}
+
+/// Writes at this offset, which must succeed.
+#[track_caller]
+pub(crate) fn write(client: &mut Client<UnixStream>, offset: u64, bytes: &[u8]) {
+    let ask = Ask {
+        command: command::WRITE,
+        offset,
+        len: bytes.len() as u32,
+        ..Ask::default()
+    };
+    assert_eq!(client.call(ask, bytes).unwrap().error, 0);
 }
 
 /// Whether a client is installed; says loudly that a test is skipped if not, and fails in CI.
