@@ -95,13 +95,13 @@ pub(crate) fn run_report(args: &ReportArgs) -> Result<(), String> {
 }
 
 fn load(args: &BenchArgs, progress: &Progress) -> Result<PageSet, String> {
-    if !args.pages.is_empty() {
+    if !args.from.pages.is_empty() {
         progress.say("reading pages", 0.0);
-        return files::read(&args.pages);
+        return files::read(&args.from.pages);
     }
-    if args.pid.pid.is_some() {
+    if args.from.pid.pid.is_some() {
         progress.say("capturing pages", 0.0);
-        return of_process(&args.pid);
+        return of_process(&args.from.pid);
     }
     progress.say("building the default pages", 0.0);
     let default = if args.quick {

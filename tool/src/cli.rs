@@ -103,11 +103,8 @@ operations are a logical second, 10^8 are 24 hours; after each second the stores
 same operations in the same order, taking turns, and every get is compared. Also measured: a second copy of the pages with 5 % of
 the 64-byte blocks changed in a third of them, pages without any copy, and half of the needed memory with a backing file.")]
 pub(crate) struct BenchArgs {
-    /// Raw 4096-byte pages, as `capture` writes them; several files are taken one after the other
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "pid")]
-    pub(crate) pages: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) pid: OptionalPid,
+    pub(crate) from: PagesArgs,
     /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw; repeat it or separate by commas
     #[arg(
         long = "codec",
@@ -163,11 +160,8 @@ Examples:
   compcache analyze --pages app.pages --codec lz4,zstd:1,zstd:9
   compcache analyze --pid 4242 --json - | jq '.codecs[0].ratio'")]
 pub(crate) struct AnalyzeArgs {
-    /// Raw 4096-byte pages, as `capture` writes them; several files are taken one after the other
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "pid")]
-    pub(crate) pages: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) pid: OptionalPid,
+    pub(crate) from: PagesArgs,
     /// Codec: lz4, zstd, zstd:LEVEL (-5 to 19) or raw; repeat it or separate by commas
     #[arg(
         long = "codec",
@@ -305,12 +299,25 @@ pub(crate) struct ServeArgs {
     /// Lock the server's memory, so that it is never swapped out itself
     #[arg(long, value_enum, default_value_t = Mlock::Auto)]
     pub(crate) mlock: Mlock,
-    /// How soon the kernel kills this process when memory runs out, -1000 (never) to 1000
-    #[arg(long, value_name = "N", default_value = "-1000", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
-    pub(crate) oom_score_adj: i32,
+    #[command(flatten)]
+    pub(crate) oom: OomArg,
     /// Tell systemd when the device is ready (Type=notify)
     #[arg(long)]
     pub(crate) notify: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct OomArg {
+    /// How soon the kernel kills this process when memory runs out, -1000 (never) to 1000
+    #[arg(long, value_name = "N", default_value = "-1000", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    pub(crate) oom_score_adj: i32,
+}
+
+/// What every command that serves a device takes.
+#[derive(Args)]
+pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub(crate) daemon: DaemonArgs,
     #[command(flatten)]
@@ -340,6 +347,16 @@ pub(crate) enum Mlock {
     Required,
     /// Leave it unlocked
     Off,
+}
+
+/// Where pages come from.
+#[derive(Args)]
+pub(crate) struct PagesArgs {
+    /// Raw 4096-byte pages, as `capture` writes them; several files are taken one after the other
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "pid")]
+    pub(crate) pages: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pid: OptionalPid,
 }
 
 #[derive(Args)]

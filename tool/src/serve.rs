@@ -51,12 +51,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), String> {
     if is_skipped(section.as_ref(), args.notify) {
         return Ok(());
     }
-    let mut start = Start::begin(&args.daemon, &signals)?;
+    let mut start = Start::begin(&args.server.daemon, &signals)?;
     machine::serve_reclaim();
     machine::lock_program(args.mlock);
     let device = Arc::new(device(args, section.as_ref())?);
     machine::lock_memory(args.mlock)?;
-    machine::set_oom_score_adj(args.oom_score_adj);
+    machine::set_oom_score_adj(args.oom.oom_score_adj);
 
     let mut running = Running::default();
     for frontend in frontends(args)? {
@@ -156,7 +156,7 @@ fn control(
         .map(str::to_owned)
         .collect();
     let users = Box::new(FrontendUsers(Arc::clone(running)));
-    Control::start(&args.control, |name| {
+    Control::start(&args.server.control, |name| {
         Subject::new(name, device, places, users)
     })
 }
@@ -183,7 +183,7 @@ pub(crate) fn is_skipped(section: Option<&Section>, told: bool) -> bool {
 fn device(args: &ServeArgs, section: Option<&Section>) -> Result<Device, String> {
     let lz4 = AnyCodec::Lz4(compress::Lz4);
     let said = args.codec.or(section.map(|section| section.codec));
-    let tiers = args.tiers.tiers(said.unwrap_or(lz4), section)?;
+    let tiers = args.server.tiers.tiers(said.unwrap_or(lz4), section)?;
     let size = args.size.map(|bytes| bytes as u64);
     let size = size
         .or(section.map(|section| section.size))

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
     }
     // Before there is any other thread: threads inherit both.
     let signals = StopSignals::block()?;
-    let mut start = Start::begin(&args.daemon, &signals)?;
+    let mut start = Start::begin(&args.server.daemon, &signals)?;
     machine::serve_reclaim();
     // Not permitted in some containers, and only needed when memory is very short.
     let _ = compcache_sys::priority::before_others();
@@ -76,11 +76,11 @@ pub(crate) fn run(args: &SwapArgs) -> Result<(), String> {
         .write(0, &header)
         .map_err(|error| format!("the header of the swap area: {error}; raise --mem-limit"))?;
     machine::lock_memory(args.mlock)?;
-    machine::set_oom_score_adj(args.oom_score_adj);
+    machine::set_oom_score_adj(args.oom.oom_score_adj);
     let mut attached = via.attach(&device)?;
     let places = vec![format!("{via} {}", attached.path().display())];
     let subject = |name| Subject::new(name, &device, places, Box::new(Kernel));
-    let control = match Control::start(&args.control, subject) {
+    let control = match Control::start(&args.server.control, subject) {
         Ok(control) => control,
         Err(error) => return Err(attached.stop().err().unwrap_or(error)),
     };

@@ -52,10 +52,10 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<(), String> {
     let mut json = JsonTarget::open(args.json.json.as_deref())?;
     let progress = Progress::new();
     progress.say("reading pages", 0.0);
-    let pages = if args.pages.is_empty() {
-        of_process(&args.pid)?
+    let pages = if args.from.pages.is_empty() {
+        of_process(&args.from.pid)?
     } else {
-        files::read(&args.pages)?
+        files::read(&args.from.pages)?
     };
     let codecs = each_once(&args.codecs);
     let mut analysis = Analysis {

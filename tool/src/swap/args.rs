@@ -6,11 +6,9 @@ use compcache_sys::swap::PRIORITY_MAX;
 use compress::AnyCodec;
 
 use super::via::Choice;
-use crate::cli::Mlock;
+use crate::cli::{Mlock, OomArg, ServerArgs};
 use crate::config::{ConfigArgs, Section};
-use crate::control::ControlArgs;
-use crate::daemon::DaemonArgs;
-use crate::tiers::{TierArgs, Tiers};
+use crate::tiers::Tiers;
 use crate::units::parse_size;
 
 /// The priority where none is said: that of zram-generator.
@@ -55,18 +53,13 @@ pub(crate) struct SwapArgs {
     /// Lock the server's memory, so that it is never swapped out itself
     #[arg(long, value_enum, default_value_t = Mlock::Required)]
     pub(crate) mlock: Mlock,
-    /// How soon the kernel kills this process when memory runs out, -1000 (never) to 1000
-    #[arg(long, value_name = "N", default_value = "-1000", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
-    pub(crate) oom_score_adj: i32,
+    #[command(flatten)]
+    pub(crate) oom: OomArg,
     /// Tell systemd when swap is on (Type=notify)
     #[arg(long)]
     pub(crate) notify: bool,
     #[command(flatten)]
-    pub(crate) daemon: DaemonArgs,
-    #[command(flatten)]
-    pub(crate) control: ControlArgs,
-    #[command(flatten)]
-    pub(crate) tiers: TierArgs,
+    pub(crate) server: ServerArgs,
 }
 
 /// The swap area that is wanted.
@@ -103,7 +96,7 @@ impl SwapArgs {
         };
         Ok(Area {
             size,
-            tiers: self.tiers.tiers(
+            tiers: self.server.tiers.tiers(
                 self.codec
                     .or(section.map(|section| section.codec))
                     .unwrap_or(lz4),
