@@ -210,18 +210,11 @@ impl Codec for Lz4 {
         prefix: usize,
         out: &mut [u8],
     ) -> Result<usize, CompressError> {
-        let Some(page_len) = both.len().checked_sub(prefix) else {
-            let (max, got) = (both.len(), prefix);
-            return Err(CompressError::PrefixTooLong { max, got });
-        };
         let (table, max) = match &mut workspace.table {
             Table::Small(table) => (table.as_flattened_mut(), SMALL_PAGE_LEN_MAX),
             Table::Large(_) => (&mut [][..], 0),
         };
-        if both.len() > max {
-            let got = both.len();
-            return Err(CompressError::PageTooLong { max, got });
-        }
+        let page_len = page_len_behind(both, prefix, max)?;
         let (needed, got) = (self.max_compressed_len(page_len), out.len());
         patch::encode(both, prefix, out, table).ok_or(CompressError::OutputTooSmall { needed, got })
     }
@@ -235,6 +228,20 @@ impl Codec for Lz4 {
     ) -> Result<(), DecompressError> {
         decode_patch_by(VECTORS, reference, compressed, page)
     }
+}
+
+/// How long the page behind the first `prefix` bytes is. Both together have at most `max` bytes.
+#[inline]
+fn page_len_behind(both: &[u8], prefix: usize, max: usize) -> Result<usize, CompressError> {
+    let len = both.len();
+    let Some(page_len) = len.checked_sub(prefix) else {
+        let (max, got) = (len, prefix);
+        return Err(CompressError::PrefixTooLong { max, got });
+    };
+    if len > max {
+        return Err(CompressError::PageTooLong { max, got: len });
+    }
+    Ok(page_len)
 }
 
 /// Decodes one block to a whole page, by `lz4_flex` or by our own decoder.

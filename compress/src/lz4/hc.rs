@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use super::{Lz4, SMALL_PAGE_LEN_MAX, VECTORS, decode_by, decode_patch_by, dense};
+use super::{Lz4, SMALL_PAGE_LEN_MAX, VECTORS, decode_by, decode_patch_by, dense, page_len_behind};
 use crate::codec::{Codec, CodecId, check_page_len};
 use crate::error::{CompressError, DecompressError, WorkspaceError};
 #[cfg(feature = "alloc")]
@@ -46,14 +46,7 @@ impl Lz4Hc {
         prefix: usize,
         out: &mut [u8],
     ) -> Result<usize, CompressError> {
-        let Some(page_len) = both.len().checked_sub(prefix) else {
-            let (max, got) = (both.len(), prefix);
-            return Err(CompressError::PrefixTooLong { max, got });
-        };
-        let (max, got) = (Self::PAGE_LEN_MAX, both.len());
-        if got > max {
-            return Err(CompressError::PageTooLong { max, got });
-        }
+        let page_len = page_len_behind(both, prefix, Self::PAGE_LEN_MAX)?;
         let (needed, got) = (self.max_compressed_len(page_len), out.len());
         dense::encode(both, prefix, out, words).ok_or(CompressError::OutputTooSmall { needed, got })
     }
