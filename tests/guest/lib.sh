@@ -57,6 +57,30 @@ guest_fetch_kernel() {
     touch "$guest_dir/kernel/unpacked"
 }
 
+# All that a guest with the command needs.
+guest_prepare() {
+    guest_packages
+    guest_fetch_kernel
+    cd "$repository"
+    cargo build --quiet --release -p compcache-tool
+    cargo build --quiet --release -p compcache-sys --example touch_pages
+}
+
+# The same for a server that runs here: sets `compcache`, the command, and `work`, a directory. At the end
+# that is removed, and the server killed whose number is in `server`.
+guest_prepare_server() {
+    guest_prepare
+    compcache=$CARGO_TARGET_DIR/release/compcache
+    work=$(mktemp -d)
+    server=
+    trap guest_clean_up EXIT
+}
+
+guest_clean_up() {
+    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
+    rm -rf "$work"
+}
+
 # guest_image INIT MODULE... : an initramfs with the programs, what they need, INIT, and modules of the
 # kernel or by their paths.
 guest_image() {

@@ -10,20 +10,7 @@ source "$(dirname "$0")/lib.sh"
 # Small: every page that it takes back in costs a round trip through an emulated network card.
 guest_memory_mib=144
 guest_programs=(nbd-client:nbd-client e2fsprogs:mkfs.ext4 e2fsprogs:e2fsck)
-guest_packages
-guest_fetch_kernel
-cd "$repository"
-cargo build --quiet --release -p compcache-tool
-cargo build --quiet --release -p compcache-sys --example touch_pages
-compcache=$CARGO_TARGET_DIR/release/compcache
-
-work=$(mktemp -d)
-server=
-clean_up() {
-    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
+guest_prepare_server
 
 "$compcache" serve --size 768M --nbd "unix:$work/disk" --control "$work/control" --daemon --pid-file "$work/pid" \
     >"$work/out" || guest_fail "the server does not start"

@@ -11,11 +11,7 @@ source "$(dirname "$0")/lib.sh"
 ways=("$@")
 [ ${#ways[@]} -gt 0 ] || ways=(ublk fuse none)
 
-guest_packages
-guest_fetch_kernel
-cd "$repository"
-cargo build --quiet --release -p compcache-tool
-cargo build --quiet --release -p compcache-sys --example touch_pages
+guest_prepare
 
 for via in "${ways[@]}"; do
     case $via in

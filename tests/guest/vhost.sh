@@ -5,20 +5,7 @@
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
-guest_packages
-guest_fetch_kernel
-cd "$repository"
-cargo build --quiet --release -p compcache-tool
-cargo build --quiet --release -p compcache-sys --example touch_pages
-compcache=$CARGO_TARGET_DIR/release/compcache
-
-work=$(mktemp -d)
-server=
-clean_up() {
-    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
+guest_prepare_server
 
 start() {
     : >"$work/out"
