@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 
 use super::style::{
     Anchor, Area, FAINT_INK, GRID, INK, OURS, SECOND, Scale, WIDTH, canvas, dot, heading, line,
-    text,
+    text, tick_below,
 };
 use crate::units::{grouped, nanoseconds};
 
@@ -132,16 +132,7 @@ fn panel(
     line(area, &[(left, BOTTOM), (right, BOTTOM)], INK, 1)?;
     for point in points {
         let x = objects.pixel(point.objects as f64);
-        line(area, &[(x, BOTTOM), (x, BOTTOM + 5)], INK, 1)?;
-        text(
-            area,
-            (x, BOTTOM + 18),
-            Anchor::Centre,
-            12,
-            FAINT_INK,
-            false,
-            &grouped(point.objects),
-        )?;
+        tick_below(area, (x, BOTTOM), &grouped(point.objects))?;
     }
     text(
         area,

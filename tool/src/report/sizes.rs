@@ -2,6 +2,7 @@
 
 use super::style::{
     Anchor, FAINT_INK, GRID, INK, OURS, Scale, WIDTH, canvas, filled, heading, line, text,
+    tick_below,
 };
 
 const TOP: i32 = 84;
@@ -58,16 +59,7 @@ pub(super) fn plot(histogram: &[u64], subtitle: &str) -> Result<String, String> 
             .filter(|tick| f64::from(*tick) <= BUCKET_BYTES * histogram.len() as f64)
         {
             let x = sizes.pixel(f64::from(tick));
-            line(area, &[(x, BOTTOM), (x, BOTTOM + 5)], INK, 1)?;
-            text(
-                area,
-                (x, BOTTOM + 18),
-                Anchor::Centre,
-                12,
-                FAINT_INK,
-                false,
-                &tick.to_string(),
-            )?;
+            tick_below(area, (x, BOTTOM), &tick.to_string())?;
         }
         let axis = "compressed size of a 4096-byte page (bytes); up: share of the compressed pages";
         text(

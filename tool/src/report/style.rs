@@ -129,6 +129,17 @@ pub(super) fn text(
     area.draw_text(text, &style, at).map_err(in_words)
 }
 
+/// A mark on the axis at the bottom, and what it stands for below it.
+pub(super) fn tick_below(
+    area: &Area<'_>,
+    (x, bottom): (i32, i32),
+    label: &str,
+) -> Result<(), String> {
+    line(area, &[(x, bottom), (x, bottom + 5)], INK, 1)?;
+    let at = (x, bottom + 18);
+    text(area, at, Anchor::Centre, 12, FAINT_INK, false, label)
+}
+
 /// The plot's title, top left, and what it shows in smaller letters below it.
 pub(super) fn heading(area: &Area<'_>, title: &str, subtitle: &str) -> Result<(), String> {
     text(area, (24, 26), Anchor::Left, 19, INK, true, title)?;

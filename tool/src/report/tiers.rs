@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 use super::latency::Row;
 use super::style::{
     Anchor, Area, FAINT_INK, GRID, HIGHLIGHT, INK, OTHERS, OURS, SECOND, Scale, WIDTH, canvas,
-    filled, heading, line, text,
+    filled, heading, line, text, tick_below,
 };
 
 /// The tiered store's name in the results.
@@ -159,14 +159,12 @@ pub(super) fn long(result: &LongResult) -> Result<String, String> {
         }
         for tick in hours.ticks_about(8) {
             let x = hours.pixel(tick);
-            line(area, &[(x, LONG_BOTTOM), (x, LONG_BOTTOM + 5)], INK, 1)?;
             let label = if end < 4.0 {
                 format!("{tick:.2}")
             } else {
                 format!("{tick:.0}")
             };
-            let at = (x, LONG_BOTTOM + 18);
-            text(area, at, Anchor::Centre, 12, FAINT_INK, false, &label)?;
+            tick_below(area, (x, LONG_BOTTOM), &label)?;
         }
         let below = ((LONG_LEFT + LONG_RIGHT) / 2, LONG_BOTTOM + 44);
         let axis = "logical hours (4.2 million operations each)";
