@@ -52,6 +52,8 @@ const ASSISTED_PAGES_MIN: u32 = 128;
 pub(crate) struct Budget {
     /// Objects that may be moved.
     pub(crate) objects: u32,
+    /// Granules of them; the last one may be longer than what is left.
+    pub(crate) granules: u32,
     /// Blocks and holes that may be passed over.
     pub(crate) looks: u32,
     /// Whole pages that may be kept between the packed objects and the others.
@@ -63,6 +65,7 @@ impl Budget {
     pub(crate) const fn step(objects: u32) -> Self {
         Self {
             objects,
+            granules: u32::MAX,
             looks: 16 * objects,
             gap: 0,
         }
@@ -215,7 +218,7 @@ impl Arena {
     }
 
     fn run_step<S: PageSource>(&mut self, frames: Frames<'_, S>, mut budget: Budget) -> Step {
-        while budget.looks > 0 && budget.objects > 0 {
+        while budget.looks > 0 && budget.objects > 0 && budget.granules > 0 {
             budget.looks -= 1;
             let end = self.space.end.saturating_mul(Space::page_granules::<S>());
             if self.space.cursor >= end || self.space.scan >= end {
@@ -228,7 +231,10 @@ impl Arena {
             } else {
                 match self.look::<S>(frames) {
                     Look::Passed => {}
-                    Look::Moved => budget.objects -= 1,
+                    Look::Moved { granules } => {
+                        budget.objects -= 1;
+                        budget.granules = budget.granules.saturating_sub(granules);
+                    }
                     Look::NoPage => {
                         self.space.cursor = 0;
                         self.space.scan = 0;
@@ -308,7 +314,9 @@ impl Arena {
             }),
         );
         self.moved += 1;
-        Look::Moved
+        Look::Moved {
+            granules: object.granules(),
+        }
     }
 
     /// Granules of the block that entry `owner` owns.
@@ -323,7 +331,9 @@ impl Arena {
 
 enum Look {
     Passed,
-    Moved,
+    Moved {
+        granules: u32,
+    },
     /// No page for a hole that has to be backed.
     NoPage,
 }

@@ -16,8 +16,14 @@ use lock_api::{Mutex, MutexGuard, RawMutex};
 
 /// Objects moved beside one free, unless that is changed.
 const INLINE_MOVES: u32 = 1;
-/// Objects moved under one hold of an arena's lock by explicit and background compaction.
+/// What explicit and background compaction does under one hold of an arena's lock: objects moved, bytes of
+/// them, and blocks passed over, each of which may lie in no cache. Some microseconds: who waits longer for
+/// the lock than that goes to sleep, and to be woken takes ten times as long.
 const STEP_OBJECTS: u32 = 8;
+const STEP_BYTES: u32 = 8192;
+const STEP_LOOKS: u32 = 32;
+/// How often it spins before the next hold, so that who waits for the lock gets it.
+const STEP_PAUSES: u32 = 32;
 /// Whole pages that such compaction keeps between the packed objects and the others.
 const GAP_MAX: u32 = 256;
 /// The same beside an allocation, which may be the last one for a long time.
@@ -251,6 +257,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             self.lock(arena).restart_pass();
             finished &= self.pass(arena, &mut left, |_| true, Arena::pack_step::<S>);
             self.lock(arena).close_gap(self.frames());
+            self.source.tidy();
         }
         Compacted {
             objects: self.moved() - moved,
@@ -283,6 +290,8 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             let mut locked = self.lock(arena);
             locked.close_gap(self.frames());
             locked.rearm::<S>();
+            drop(locked);
+            self.source.tidy();
         }
     }
 
@@ -303,15 +312,18 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
             let before = guard.moved;
             let budget = Budget {
                 objects,
-                looks: 16 * STEP_OBJECTS,
+                granules: STEP_BYTES / 4,
+                looks: STEP_LOOKS,
                 gap: if S::WINDOWS { GAP_MAX } else { 0 },
             };
             let step = step(&mut guard, self.frames(), budget);
             *left = left.saturating_sub(guard.moved - before);
             drop(guard);
+            self.source.tidy();
             if step == Step::Done {
                 return true;
             }
+            (0..STEP_PAUSES).for_each(|_| core::hint::spin_loop());
         }
         false
     }

@@ -143,6 +143,10 @@ pub unsafe trait PageSource: Send + Sync {
         }
     }
 
+    /// What giving back has left to do, such as telling the system. Pools call it after they packed,
+    /// without a lock: what takes long belongs here, and not into giving back, while others wait.
+    fn tidy(&self) {}
+
     /// Where the frame's bytes are. Meaningful only while the frame is taken; computing it must
     /// be harmless, and should be cheap, for every number.
     fn address(&self, frame: FrameId) -> *mut u8;
@@ -177,6 +181,10 @@ unsafe impl<S: PageSource> PageSource for &S {
     unsafe fn give_back_run(&self, first: FrameId, count: u32) {
         // SAFETY: the caller keeps the contract of the same function.
         unsafe { (**self).give_back_run(first, count) }
+    }
+
+    fn tidy(&self) {
+        (**self).tidy();
     }
 
     fn address(&self, frame: FrameId) -> *mut u8 {

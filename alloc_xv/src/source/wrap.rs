@@ -30,6 +30,10 @@ macro_rules! pass_on {
                 self.returned();
             }
 
+            fn tidy(&self) {
+                self.inner.tidy();
+            }
+
             fn address(&self, frame: FrameId) -> *mut u8 {
                 self.inner.address(frame)
             }

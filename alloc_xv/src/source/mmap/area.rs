@@ -6,10 +6,15 @@ use super::{CHUNK_BYTES, OutOfPages};
 use core::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most frames in one batch of either kind.
+/// Most frames that are backed at once, and most runs of frames that are noted.
 const BATCH_MAX: usize = 64;
-/// A batch is at most this share of the frames that are taken.
+/// A batch that is backed is at most this share of the frames that are taken.
 const BATCH_SHARE: usize = 64;
+/// So many frames that were given back are returned at once, or this share of those that are taken ...
+const STASH_MAX: usize = 128;
+const STASH_SHARE: usize = 32;
+/// ... and half of that by who has time for it.
+const TIDY_SHARE: usize = 2;
 /// Frames backed ahead at least, so that a small pool does not fault on each one.
 const AHEAD_MIN: usize = 4;
 /// A range of which this much is taken grows in chunks ...
@@ -198,11 +203,36 @@ impl<const PAGE: usize> Area<PAGE> {
             *place = (first, count);
             state.stash_len += 1;
         }
-        if state.stash_len == BATCH_MAX
-            || state.stashed >= BATCH_MAX.min(state.taken / BATCH_SHARE).max(1)
-        {
+        if state.stash_len == BATCH_MAX || state.stashed >= state.stash_max() {
             self.flush(state);
         }
+    }
+
+    /// Returns what is noted, if it is enough for who has time; others may take and give back frames
+    /// between the calls.
+    pub(super) fn tidy(&self) {
+        let mut state = self.state();
+        if state.stashed < (state.stash_max() / TIDY_SHARE).max(1) {
+            return;
+        }
+        let mut noted = state.stash;
+        let len = core::mem::take(&mut state.stash_len);
+        state.stashed = 0;
+        drop(state);
+        let noted = noted.get_mut(..len).unwrap_or(&mut []);
+        noted.sort_unstable();
+        for run in noted.chunk_by(|&(first, count), &(next, _)| first + count >= next) {
+            let start = run.first().map_or(0, |&(first, _)| first as usize);
+            let end = run.iter().map(|&(first, count)| (first + count) as usize);
+            let (mut frame, end) = (start, end.max().unwrap_or(0));
+            while frame < end {
+                let state = self.state();
+                let free = state.taken_map.free_run(frame, end - frame);
+                self.drop_run(Some((frame, frame + free)));
+                frame += free.max(1);
+            }
+        }
+        self.drop_ahead(&mut self.state());
     }
 
     /// Bytes that are resident, asked from the kernel (`mincore`).
@@ -341,6 +371,11 @@ impl<const PAGE: usize> Area<PAGE> {
             }
             len => self.drop_noted(state, len),
         }
+        self.drop_ahead(state);
+    }
+
+    /// Returns what was backed ahead, if the pool has shrunk since.
+    fn drop_ahead(&self, state: &mut State) {
         // What was backed ahead goes once the pool shrinks; while it only breathes, it stays.
         if state.taken + state.taken / 32 < state.taken_populated || state.taken == 0 {
             // The helper may have backed again what was dropped before: nothing stays if none is taken.
@@ -415,6 +450,11 @@ impl<const PAGE: usize> Area<PAGE> {
 }
 
 impl State {
+    /// Frames that may be noted.
+    fn stash_max(&self) -> usize {
+        STASH_MAX.min(self.taken / STASH_SHARE).max(1)
+    }
+
     /// A free frame: the wanted one, else one that is still resident, else the lowest.
     fn choose(&mut self, wanted: Option<usize>) -> Option<usize> {
         if let Some(frame) = wanted.filter(|&f| f <= self.fresh && !self.taken_map.is_taken(f)) {
