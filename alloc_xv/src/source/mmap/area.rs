@@ -1,7 +1,7 @@
 //! A range of frames: one mapping, and which frames of it are taken.
 
 use super::super::frame_map::{FrameMap, words_needed};
-use super::mapping::{Base, Mapping, MmapError, os_page_size};
+use super::mapping::{Base, Mapping, MmapError, PARTS_MAX, os_page_size};
 use super::{CHUNK_BYTES, OutOfPages};
 use core::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ const BATCH_MAX: usize = 64;
 /// A batch that is backed is at most this share of the frames that are taken.
 const BATCH_SHARE: usize = 64;
 /// So many frames that were given back are returned at once, or this share of those that are taken ...
-const STASH_MAX: usize = 128;
+const STASH_MAX: usize = 256;
 const STASH_SHARE: usize = 32;
 /// ... and half of that by who has time for it.
 const TIDY_SHARE: usize = 2;
@@ -208,29 +208,28 @@ impl<const PAGE: usize> Area<PAGE> {
         }
     }
 
-    /// Returns what is noted, if it is enough for who has time; others may take and give back frames
-    /// between the calls.
+    /// Returns the older half of what is noted, if it is enough for who has time: what was given back
+    /// last is what is taken next. Others may take and give back frames between the calls.
     pub(super) fn tidy(&self) {
         let mut state = self.state();
-        if state.stashed < (state.stash_max() / TIDY_SHARE).max(1) {
+        let most = (state.stash_max() / TIDY_SHARE).max(1);
+        if state.stashed < most {
             return;
         }
         let mut noted = state.stash;
-        let len = core::mem::take(&mut state.stash_len);
-        state.stashed = 0;
+        let mut len = 0;
+        while len < state.stash_len && state.stashed > most / 2 {
+            state.stashed -= noted[len].1 as usize;
+            len += 1;
+        }
+        let stash_len = state.stash_len;
+        state.stash.copy_within(len..stash_len, 0);
+        state.stash_len -= len;
         drop(state);
         let noted = noted.get_mut(..len).unwrap_or(&mut []);
         noted.sort_unstable();
-        for run in noted.chunk_by(|&(first, count), &(next, _)| first + count >= next) {
-            let start = run.first().map_or(0, |&(first, _)| first as usize);
-            let end = run.iter().map(|&(first, count)| (first + count) as usize);
-            let (mut frame, end) = (start, end.max().unwrap_or(0));
-            while frame < end {
-                let state = self.state();
-                let free = state.taken_map.free_run(frame, end - frame);
-                self.drop_run(Some((frame, frame + free)));
-                frame += free.max(1);
-            }
+        for runs in noted.chunks(PARTS_MAX) {
+            self.drop_runs(&self.state(), runs);
         }
         self.drop_ahead(&mut self.state());
     }
@@ -360,17 +359,12 @@ impl<const PAGE: usize> Area<PAGE> {
     #[cold]
     fn flush(&self, state: &mut State) {
         state.stashed = 0;
-        match core::mem::take(&mut state.stash_len) {
-            1 => {
-                let (first, count) = (state.stash[0].0 as usize, state.stash[0].1 as usize);
-                if state.taken_map.free_run(first, count) == count {
-                    self.drop_run(Some((first, first + count)));
-                } else {
-                    self.drop_noted(state, 1);
-                }
-            }
-            len => self.drop_noted(state, len),
+        let mut stash = state.stash;
+        let noted = &mut stash[..core::mem::take(&mut state.stash_len)];
+        if noted.len() > 1 {
+            noted.sort_unstable();
         }
+        self.drop_runs(state, noted);
         self.drop_ahead(state);
     }
 
@@ -396,33 +390,37 @@ impl<const PAGE: usize> Area<PAGE> {
         }
     }
 
-    /// Drops the first `len` runs that were noted, as far as their frames are still free.
-    fn drop_noted(&self, state: &State, len: usize) {
-        let mut stash = state.stash;
-        let noted = &mut stash[..len];
-        if len > 1 {
-            noted.sort_unstable();
-        }
-        let mut run: Option<(usize, usize)> = None;
-        for &(first, count) in noted.iter() {
+    /// Drops runs that were noted, in order, as far as their frames are still free.
+    fn drop_runs(&self, state: &State, runs: &[(u32, u32)]) {
+        let mut parts = [(0, 0); PARTS_MAX];
+        let mut len = 0;
+        // SAFETY: all of the parts are free, and stay so under the state's lock.
+        let drop_parts = |parts: &[(usize, usize)]| unsafe { self.map.drop_parts(parts) };
+        for &(first, count) in runs {
             let mut frame = first as usize;
             let end = frame + count as usize;
             while frame < end {
                 let free = state.taken_map.free_run(frame, end - frame);
-                match run {
-                    // What was noted twice is dropped once.
-                    Some((_, to)) if frame + free <= to => {}
-                    Some((from, to)) if frame <= to => run = Some((from, frame + free)),
-                    _ if free > 0 => {
-                        self.drop_run(run);
-                        run = Some((frame, frame + free));
-                    }
-                    _ => {}
-                }
+                let (from, to) = (frame * PAGE, (frame + free) * PAGE);
                 frame += free.max(1);
+                match parts[..len].last_mut() {
+                    _ if free == 0 => {}
+                    // What was noted twice is dropped once.
+                    Some((start, bytes)) if from <= *start + *bytes => {
+                        *bytes = (*bytes).max(to - *start);
+                    }
+                    _ => {
+                        if len == PARTS_MAX {
+                            drop_parts(&parts);
+                            len = 0;
+                        }
+                        parts[len] = (from, to - from);
+                        len += 1;
+                    }
+                }
             }
         }
-        self.drop_run(run);
+        drop_parts(&parts[..len]);
     }
 
     fn drop_run(&self, run: Option<(usize, usize)>) {

@@ -92,3 +92,21 @@ fn the_last_frame_is_followed_by_a_typed_error() {
     assert_eq!(source.take(None), Err(OutOfPages));
     assert!(MmapSource::<4096>::new(0).is_err());
 }
+
+#[test]
+fn parts_go_back_together_and_nothing_beside_them() {
+    let map = mapping::Mapping::new(64 * 4096, 4096).unwrap();
+    // SAFETY: the mapping is this test's own, and pages are accessed one at a time.
+    let byte = |page: usize| unsafe { &mut *map.start().0.add(page * 4096 + 100) };
+    (0..64).for_each(|page| *byte(page) = 7);
+    let parts: std::vec::Vec<_> = (0..15)
+        .map(|n| (n * 4 * 4096, (1 + n % 2) * 4096))
+        .collect();
+    // SAFETY: nobody holds a reference into it.
+    unsafe { map.drop_parts(&parts) };
+    for page in 0..64 {
+        let (part, within) = (page / 4, page % 4);
+        let dropped = part < 15 && within < 1 + part % 2;
+        assert_eq!(*byte(page), if dropped { 0 } else { 7 }, "page {page}");
+    }
+}
