@@ -52,6 +52,8 @@ mod checksum;
 mod content;
 mod counters;
 mod error;
+#[cfg(feature = "std")]
+mod patient;
 mod place;
 mod sectors;
 #[cfg(feature = "std")]
@@ -69,6 +71,8 @@ pub use compress::Zstd;
 pub use compress::{AnyCodec, Codec, Lz4, Lz4Workspace, Raw};
 pub use counters::{IoStat, Memory, MmStat, SIZE_CLASSES};
 pub use error::{BuildError, Error, WrittenBack};
+#[cfg(feature = "std")]
+pub use patient::PatientMutex;
 pub use sectors::SECTOR_SIZE;
 #[cfg(feature = "std")]
 pub use std_cache::StdCache;

@@ -2,11 +2,11 @@
 
 use crate::cache::{Cache, Config};
 use crate::error::BuildError;
+use crate::patient::PatientMutex;
 use crate::workspace::Shared;
 use alloc_xv::{Compact, Growth, MmapSource, PageSource};
 use compress::Codec;
 use core::ops::Deref;
-use parking_lot::RawMutex;
 use std::thread::Thread;
 use std::vec::Vec;
 
@@ -16,7 +16,7 @@ use std::vec::Vec;
 /// An arena holds 16 GiB of compressed pages and 2^24 pages of the device, so four are enough
 /// for a device of 256 GiB. Each costs some pages of its own.
 pub type StdCache<C, const PAGE: usize = 4096> =
-    Cache<MmapSource<PAGE>, C, Vec<Shared<C, PAGE>>, RawMutex, PAGE, 4>;
+    Cache<MmapSource<PAGE>, C, Vec<Shared<C, PAGE>>, PatientMutex, PAGE, 4>;
 
 impl<C: Codec, const PAGE: usize> StdCache<C, PAGE> {
     /// A cache for a device of `config.pages` pages.
