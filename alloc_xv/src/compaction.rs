@@ -41,7 +41,7 @@ const STOP_SHARE: u64 = 40;
 /// the thread is late, and the more is free the later it is. A tiny pool is overwritten once in the time
 /// that a thread needs to wake up.
 const TINY_ASSISTANCE: [(u64, u32); 3] = [(56, ASSIST_MOVES_MAX), (64, 4), (80, 2)];
-const SMALL_ASSISTANCE: [(u64, u32); 1] = [(40, ASSIST_MOVES_MAX)];
+const SMALL_ASSISTANCE: [(u64, u32); 2] = [(36, ASSIST_MOVES_MAX), (40, 2)];
 /// The most of them.
 const ASSIST_MOVES_MAX: u32 = 8;
 /// In a pool under this many pages none are: what is left in the last one is more than a share.
