@@ -27,10 +27,6 @@ impl PatientMutex {
 // SAFETY: every lock and unlock is one of the inner mutex, which keeps the contract.
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 unsafe impl lock_api::RawMutex for PatientMutex {
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "as the trait has it: an initial value"
-    )]
     const INIT: Self = Self(RawMutex::INIT);
 
     type GuardMarker = GuardSend;
