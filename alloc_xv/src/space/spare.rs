@@ -39,9 +39,11 @@ impl Space {
         whole: u32,
         range: (u32, u32),
     ) -> bool {
-        if self.gap > 0 {
+        if self.gap > 0 && self.used > 0 {
             return self.keeps_gap(frames, whole, range);
         }
+        // With the last object there is nothing to pack any more.
+        self.gap = 0;
         if self.wide != NONE {
             self.release_spare(frames);
         }
