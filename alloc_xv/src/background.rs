@@ -2,7 +2,7 @@
 //!
 //! A pool that falls below its target fill wakes the thread. The thread waits until the burst of
 //! frees is over (or has lasted a while), so that objects which are about to be freed are not
-//! moved first, and then packs the arenas that need it, a few objects under each hold of a lock.
+//! moved first, and then packs the arenas that need it, some microseconds' worth under each hold of a lock.
 
 use crate::pool::Pool;
 use crate::slots::Slots;
