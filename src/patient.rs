@@ -1,7 +1,7 @@
 //! [`PatientMutex`]: who waits spins for some microseconds before it sleeps.
 
 use core::hint::spin_loop;
-use lock_api::{GuardSend, RawMutex as _};
+use lock_api::RawMutex as _;
 use parking_lot::RawMutex;
 
 /// How often a waiter looks: some microseconds. An arena is held for less, also by who packs it, and
@@ -29,7 +29,7 @@ impl PatientMutex {
 unsafe impl lock_api::RawMutex for PatientMutex {
     const INIT: Self = Self(RawMutex::INIT);
 
-    type GuardMarker = GuardSend;
+    type GuardMarker = <RawMutex as lock_api::RawMutex>::GuardMarker;
 
     #[inline]
     fn lock(&self) {
