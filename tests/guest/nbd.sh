@@ -22,7 +22,7 @@ guest_devices=(
     -device virtio-net-pci,netdev=net,romfile=
 )
 guest_image tests/guest/nbd.init failover net_failover virtio_net nbd
-guest_run 300
+guest_run 600
 
 # Refused while there is a client.
 "$compcache" ctl "$work/control" reset || guest_fail "a client is left"
