@@ -13,17 +13,20 @@
 //! touched. Pages that leave the index are handed out as [`Removed`]; their owner is who called.
 
 use crate::error::Error;
-use crate::hash::{Buckets, CHAIN_MAX, Chained, NotInserted};
-use crate::key::{GENERATION_MAX, Lifetime, ObjectId, POOLS_MAX, PoolId, PoolOptions};
+use crate::hash::{Buckets, CHAIN_MAX, NotInserted};
+use crate::key::{ObjectId, PoolId};
 use crate::record::{
-    Ends, Link, NONE, OBJECT_LEN, OBJECTS_PER_CHUNK, Object, PAGE_LEN, PAGES_PER_CHUNK, POOL_LEN,
-    Page, Pool,
+    Ends, Link, NONE, OBJECT_LEN, OBJECTS_PER_CHUNK, Object, PAGE_LEN, PAGES_PER_CHUNK, Page,
 };
 use crate::state::Fate;
-use crate::tables::{OBJECT_BUCKETS, OBJECTS, PAGE_BUCKETS, PAGES, POOLS, Tables, contradiction};
+use crate::tables::{OBJECT_BUCKETS, OBJECTS, PAGE_BUCKETS, PAGES, Tables, contradiction};
 use alloc_xv::PageSource;
-use core::hash::Hasher;
-use siphasher::sip::SipHasher13;
+use hashed::{PageRecords, page_hash};
+
+mod check;
+mod hashed;
+mod objects;
+mod pools;
 
 type Pages = crate::chunks::Chunks<PAGE_LEN, PAGES_PER_CHUNK>;
 type Objects = crate::chunks::Chunks<OBJECT_LEN, OBJECTS_PER_CHUNK>;
@@ -127,62 +130,6 @@ pub(crate) struct Index<'t, S: PageSource> {
     pub(crate) hash_key: [u64; 2],
 }
 
-/// The records of pages as the hash table sees them.
-struct PageRecords<'r, S: PageSource>(&'r Tables<S>, &'r Pages, [u64; 2]);
-/// Those of objects.
-struct ObjectRecords<'r, S: PageSource>(&'r Tables<S>, &'r Objects, [u64; 2]);
-
-fn hash_words<const N: usize>(key: [u64; 2], words: [u64; N]) -> u32 {
-    let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
-    for word in words {
-        hasher.write_u64(word);
-    }
-    hasher.finish() as u32
-}
-
-fn page_hash(key: [u64; 2], object: u32, index: u32) -> u32 {
-    hash_words(key, [u64::from(object) << 32 | u64::from(index)])
-}
-
-fn object_hash(key: [u64; 2], pool: u32, id: &ObjectId) -> u32 {
-    let [a, b, c] = id.0;
-    hash_words(key, [u64::from(pool), a, b, c])
-}
-
-impl<S: PageSource> Chained for PageRecords<'_, S> {
-    fn hash(&self, id: u32) -> u32 {
-        let page = Page::from_bytes(&self.1.read(self.0, id));
-        page_hash(self.2, page.link(Link::Object), page.index)
-    }
-
-    fn next(&self, id: u32) -> u32 {
-        Page::from_bytes(&self.1.read(self.0, id)).link(Link::Chain)
-    }
-
-    fn set_next(&self, id: u32, next: u32) {
-        let mut page = Page::from_bytes(&self.1.read(self.0, id));
-        page.set_link(Link::Chain, next);
-        self.1.write(self.0, id, &page.to_bytes());
-    }
-}
-
-impl<S: PageSource> Chained for ObjectRecords<'_, S> {
-    fn hash(&self, id: u32) -> u32 {
-        let object = Object::from_bytes(&self.1.read(self.0, id));
-        object_hash(self.2, object.pool, &object.id)
-    }
-
-    fn next(&self, id: u32) -> u32 {
-        Object::from_bytes(&self.1.read(self.0, id)).chain
-    }
-
-    fn set_next(&self, id: u32, next: u32) {
-        let mut object = Object::from_bytes(&self.1.read(self.0, id));
-        object.chain = next;
-        self.1.write(self.0, id, &object.to_bytes());
-    }
-}
-
 /// Which of its lists a page stands in.
 #[derive(Clone, Copy)]
 struct List {
@@ -228,8 +175,6 @@ impl<S: PageSource> Index<'_, S> {
         self.set_page(id, page);
     }
 
-    // Lists.
-
     fn push_back(&self, ends: &mut Ends, list: List, id: u32, page: &mut Page) {
         page.set_link(list.prev, ends.last);
         page.set_link(list.next, NONE);
@@ -252,123 +197,6 @@ impl<S: PageSource> Index<'_, S> {
         }
     }
 
-    // Pools.
-
-    fn pool_at(&self, place: u32) -> Pool {
-        Pool::from_bytes(&self.tables.read::<POOL_LEN>(POOLS.key(place), 0))
-    }
-
-    fn set_pool_at(&self, place: u32, pool: &Pool) {
-        self.tables.write(POOLS.key(place), 0, &pool.to_bytes());
-    }
-
-    pub(crate) fn change_pool(&self, place: u32, change: impl FnOnce(&mut Pool)) {
-        let mut pool = self.pool_at(place);
-        change(&mut pool);
-        self.set_pool_at(place, &pool);
-    }
-
-    /// A pool that is there.
-    pub(crate) fn pool(&self, id: PoolId) -> Result<Pool, Error> {
-        let bad = Error::BadPool { pool: id };
-        if id.slot() >= self.heads.places || self.tables.value(POOLS.key(id.slot())).is_some() {
-            return Err(bad);
-        }
-        let pool = self.pool_at(id.slot());
-        if pool.dying || pool.generation != id.generation() {
-            return Err(bad);
-        }
-        Ok(pool)
-    }
-
-    pub(crate) fn new_pool(&mut self, options: PoolOptions) -> Result<PoolId, Error> {
-        if let Some(shared) = options.shared
-            && let Some((place, mut pool)) = self.shared_pool(shared)
-        {
-            if pool.lifetime != options.lifetime {
-                return Err(Error::LifetimeMismatch);
-            }
-            pool.clients = pool.clients.saturating_add(1);
-            self.set_pool_at(place, &pool);
-            return Ok(PoolId::new(place, pool.generation));
-        }
-        let free = (0..self.heads.places).find_map(|place| {
-            let generation = self.tables.value(POOLS.key(place))?;
-            let generation = u32::try_from(generation).ok()?;
-            (generation <= GENERATION_MAX).then_some((place, generation))
-        });
-        let (place, generation) = match free {
-            Some(free) => free,
-            None if self.heads.places < POOLS_MAX => (self.heads.places, 1),
-            None => return Err(Error::TooManyPools { max: POOLS_MAX }),
-        };
-        let pool = Pool {
-            generation,
-            lifetime: options.lifetime,
-            shared: options.shared,
-            dying: false,
-            clients: 1,
-            limit: options.limit_pages,
-            pages: 0,
-            pages_max: 0,
-            objects: 0,
-            ends: Ends::EMPTY,
-            counts: Default::default(),
-        };
-        self.tables
-            .create(POOLS.key(place), POOL_LEN, &pool.to_bytes())
-            .map_err(Error::NoSpace)?;
-        self.heads.places = self.heads.places.max(place + 1);
-        self.heads.pools += 1;
-        Ok(PoolId::new(place, generation))
-    }
-
-    fn shared_pool(&self, shared: u128) -> Option<(u32, Pool)> {
-        (0..self.heads.places).find_map(|place| {
-            if self.tables.value(POOLS.key(place)).is_some() {
-                return None;
-            }
-            let pool = self.pool_at(place);
-            (pool.shared == Some(shared) && !pool.dying).then_some((place, pool))
-        })
-    }
-
-    /// A client leaves. True if it was the last: no key leads to the pool's pages any more, and
-    /// the caller takes them apart.
-    pub(crate) fn leave_pool(&mut self, id: PoolId) -> Result<bool, Error> {
-        let mut pool = self.pool(id)?;
-        pool.clients = pool.clients.saturating_sub(1);
-        pool.dying = pool.clients == 0;
-        if pool.dying {
-            self.heads.stored -= pool.pages;
-        }
-        self.set_pool_at(id.slot(), &pool);
-        Ok(pool.dying)
-    }
-
-    /// Takes some pages of a dying pool out of the index; true if it had no more, and is gone.
-    pub(crate) fn take_pool_apart(&mut self, place: u32, removed: &mut Removed) -> bool {
-        while removed.has_room() {
-            let first = self.pool_at(place).ends.first;
-            if first == NONE {
-                break;
-            }
-            self.remove_page(first, removed);
-        }
-        self.trim();
-        let pool = self.pool_at(place);
-        // An object that is being flushed has a look at its pool when it is done.
-        if pool.ends.first != NONE || pool.objects != 0 {
-            return false;
-        }
-        let next = u64::from(pool.generation) + 1;
-        self.tables.replace_by_value(POOLS.key(place), next);
-        self.heads.pools -= 1;
-        true
-    }
-
-    // Pages.
-
     /// A page id for a page that is about to be stored; nobody else has it.
     pub(crate) fn take_id(&mut self, cache_pages: u64) -> Result<u32, Error> {
         self.heads
@@ -383,14 +211,6 @@ impl<S: PageSource> Index<'_, S> {
     /// Gives an id back, of which the cache has no page any more.
     pub(crate) fn free_id(&mut self, id: u32) {
         self.heads.pages.free(self.tables, id);
-    }
-
-    fn find_object(&self, pool: u32, id: &ObjectId) -> Option<u32> {
-        let hash = object_hash(self.hash_key, pool, id);
-        self.heads.object_hash.find(self.tables, hash, |number| {
-            let object = self.object(number);
-            (object.pool == pool && object.id == *id, object.chain)
-        })
     }
 
     fn find_in_object(&self, object: u32, index: u32) -> Option<u32> {
@@ -455,49 +275,6 @@ impl<S: PageSource> Index<'_, S> {
             });
         }
         Ok(())
-    }
-
-    fn add_object(&mut self, place: u32, id: &ObjectId) -> Result<u32, Refused> {
-        let number = self
-            .heads
-            .objects
-            .take(self.tables)
-            .map_err(|error| match error {
-                crate::chunks::NoRecord::Limit => contradiction("more objects than pages"),
-                crate::chunks::NoRecord::Alloc(error) => Refused::Room(Error::NoSpace(error)),
-            })?;
-        self.set_object(
-            number,
-            Object {
-                id: *id,
-                pool: place,
-                detached: false,
-                chain: NONE,
-                first: NONE,
-                pages: 0,
-            },
-        );
-        let records = ObjectRecords(self.tables, &self.heads.objects, self.hash_key);
-        if let Err(error) = self.heads.object_hash.insert(self.tables, &records, number) {
-            self.heads.objects.free(self.tables, number);
-            return Err(match error {
-                NotInserted::Crowded => Refused::Other(Error::Crowded { max: CHAIN_MAX }),
-                NotInserted::Alloc(error) => Refused::Room(Error::NoSpace(error)),
-            });
-        }
-        self.change_pool(place, |pool| pool.objects += 1);
-        Ok(number)
-    }
-
-    /// Takes an object away that no list leads to any more but, if it is not detached, its key.
-    fn remove_object(&mut self, number: u32) {
-        let object = self.object(number);
-        if !object.detached {
-            let records = ObjectRecords(self.tables, &self.heads.objects, self.hash_key);
-            self.heads.object_hash.remove(self.tables, &records, number);
-        }
-        self.heads.objects.free(self.tables, number);
-        self.change_pool(object.pool, |pool| pool.objects -= 1);
     }
 
     /// Puts a page into the table and all lists. On failure nothing has changed.
@@ -674,35 +451,6 @@ impl<S: PageSource> Index<'_, S> {
         removed.push_if(id, fate);
     }
 
-    /// Makes an object's key lead nowhere, in one step; its pages are then taken apart.
-    pub(crate) fn detach_object(&mut self, place: u32, id: &ObjectId) -> Option<(u32, u32)> {
-        let number = self.find_object(place, id)?;
-        let records = ObjectRecords(self.tables, &self.heads.objects, self.hash_key);
-        self.heads.object_hash.remove(self.tables, &records, number);
-        let mut object = self.object(number);
-        object.detached = true;
-        self.set_object(number, object);
-        self.heads.stored -= object.pages;
-        self.change_pool(place, |pool| {
-            pool.pages -= object.pages;
-            pool.counts.flushes += u64::from(object.pages);
-        });
-        Some((number, object.pages))
-    }
-
-    /// Takes some pages of a detached object out of the index; true if it had no more, and is gone.
-    pub(crate) fn take_object_apart(&mut self, number: u32, removed: &mut Removed) -> bool {
-        while removed.has_room() {
-            let first = self.object(number).first;
-            if first == NONE {
-                self.remove_object(number);
-                return true;
-            }
-            self.remove_page(first, removed);
-        }
-        false
-    }
-
     /// Takes away what is left of tables that have become empty, some at a time; false if there is
     /// more.
     pub(crate) fn trim(&mut self) -> bool {
@@ -713,81 +461,5 @@ impl<S: PageSource> Index<'_, S> {
     pub(crate) fn hash_sizes(&self) -> [[u32; 3]; 2] {
         [&self.heads.page_hash, &self.heads.object_hash]
             .map(|hash| [hash.count, hash.entries, hash.chain_max])
-    }
-
-    /// Checks every list and table: for tests.
-    pub(crate) fn check(&self, stored: &impl Fn(u32) -> bool) -> Result<(), &'static str> {
-        self.tables.slots.check()?;
-        let heads = &*self.heads;
-        let pages = PageRecords(self.tables, &heads.pages, self.hash_key);
-        heads.page_hash.check(self.tables, &pages)?;
-        let objects = ObjectRecords(self.tables, &heads.objects, self.hash_key);
-        heads.object_hash.check(self.tables, &objects)?;
-        let (mut listed, mut ephemeral, mut objects, mut pools) = (0, 0, 0, 0);
-        for place in 0..heads.places {
-            if self.tables.value(POOLS.key(place)).is_some() {
-                continue;
-            }
-            let pool = self.pool_at(place);
-            pools += 1;
-            objects += pool.objects;
-            let count = self.check_list(pool.ends, BY_POOL, pool.pages, |id, page| {
-                let object = self.object(page.link(Link::Object));
-                let found = self.find(place, &object.id, page.index);
-                object.pool == place && found == Some(id) && stored(id)
-            })?;
-            if count != pool.pages {
-                return Err("a pool's list and its count differ");
-            }
-            listed += count;
-            if pool.lifetime == Lifetime::Ephemeral {
-                ephemeral += count;
-            }
-        }
-        let all = self.check_list(heads.all, BY_USE, heads.ephemeral, |_, _| true)?;
-        if all != ephemeral || all != heads.ephemeral {
-            return Err("the list of all ephemeral pages is not that of the pools");
-        }
-        if listed != heads.stored || listed != heads.page_hash.entries {
-            return Err("pools have more or less pages than there are keys");
-        }
-        if listed != heads.pages.live {
-            return Err("a page id belongs to nobody");
-        }
-        if objects != heads.objects.live || objects != heads.object_hash.entries {
-            return Err("an object belongs to nobody");
-        }
-        if pools != heads.pools {
-            return Err("the count of pools is wrong");
-        }
-        Ok(())
-    }
-
-    fn check_list(
-        &self,
-        ends: Ends,
-        list: List,
-        most: u32,
-        is_good: impl Fn(u32, &Page) -> bool,
-    ) -> Result<u32, &'static str> {
-        let (mut count, mut before, mut id) = (0, NONE, ends.first);
-        while id != NONE {
-            let page = self.page(id);
-            if page.link(list.prev) != before {
-                return Err("a list's links do not match");
-            }
-            if page.state.is_retired() || page.state.is_pinned() || !is_good(id, &page) {
-                return Err("a listed page is not what its key leads to");
-            }
-            count += 1;
-            if count > most {
-                return Err("a list is longer than its count");
-            }
-            (before, id) = (id, page.link(list.next));
-        }
-        if ends.last != before {
-            return Err("a list ends elsewhere");
-        }
-        Ok(count)
     }
 }
