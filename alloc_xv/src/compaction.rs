@@ -130,7 +130,7 @@ impl Arena {
         self.space.assist_used = 0;
     }
 
-    /// The same for compaction beside frees, which has one threshold for all sizes.
+    /// Whether compaction beside frees should start: one threshold for pools of all sizes.
     pub(crate) fn wants_compaction_beside_frees<S: PageSource>(&self) -> bool {
         self.space.backed >= PAGES_MIN && self.free_exceeds::<S>(START_SHARE)
     }

@@ -104,7 +104,7 @@ where
         Ok(())
     }
 
-    /// The same for a part of a page.
+    /// Makes a page young: all that reading a part of it does.
     #[inline]
     pub(crate) fn touch_age(&self, slot: &mut Slot<'_, S, L, ARENAS>) {
         match slot.state() {

@@ -3,16 +3,16 @@
 use crate::error::BuildError;
 use crate::tmem::{Config, Tmem};
 use alloc_xv::{Compact, MmapSource, PageSource};
-use compcache::{Codec, Shared};
+use compcache::{Codec, PatientMutex, Shared};
 use core::ops::Deref;
-use parking_lot::RawMutex;
 use std::hash::{BuildHasher, RandomState};
 use std::thread::Thread;
 use std::vec::Vec;
 
-/// A tmem over anonymous memory of the system, with a workspace for each CPU and locks that sleep.
+/// A tmem over anonymous memory of the system, with a workspace for each CPU and locks that
+/// sleep at last.
 pub type StdTmem<C, const PAGE: usize = 4096> =
-    Tmem<MmapSource<PAGE>, C, Vec<Shared<C, PAGE>>, RawMutex, PAGE, 4>;
+    Tmem<MmapSource<PAGE>, C, Vec<Shared<C, PAGE>>, PatientMutex, PAGE, 4>;
 
 /// Bytes of the index for a page, at most: a page of its own object, a bucket for each, and some
 /// room.
