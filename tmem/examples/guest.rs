@@ -95,7 +95,7 @@ struct Guest<'t> {
 
 type Source = compcache::MmapSource<PAGE>;
 type Bank = Vec<compcache::Shared<Lz4, PAGE>>;
-type Lock = parking_lot::RawMutex;
+type Lock = compcache::PatientMutex;
 
 impl<'t> Guest<'t> {
     fn new(
