@@ -39,11 +39,9 @@ impl Space {
         whole: u32,
         range: (u32, u32),
     ) -> bool {
-        if self.gap > 0 && self.used > 0 {
+        if self.gap > 0 {
             return self.keeps_gap(frames, whole, range);
         }
-        // With the last object there is nothing to pack any more.
-        self.gap = 0;
         if self.wide != NONE {
             self.release_spare(frames);
         }
@@ -54,11 +52,17 @@ impl Space {
     /// from.
     #[cold]
     fn keeps_gap<S: PageSource>(
-        &self,
+        &mut self,
         frames: Frames<'_, S>,
         whole: u32,
         (from, to): (u32, u32),
     ) -> bool {
+        if self.used == 0 {
+            // With the last object there is nothing to pack any more.
+            self.gap = 0;
+            self.release_spare(frames);
+            return whole <= self.spare_max(frames);
+        }
         let is_gap = |at: u32| from <= at && at <= to;
         self.wide == NONE
             && (is_gap(self.cursor) || is_gap(self.scan))

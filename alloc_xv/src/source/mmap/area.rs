@@ -359,12 +359,17 @@ impl<const PAGE: usize> Area<PAGE> {
     #[cold]
     fn flush(&self, state: &mut State) {
         state.stashed = 0;
-        let mut stash = state.stash;
-        let noted = &mut stash[..core::mem::take(&mut state.stash_len)];
-        if noted.len() > 1 {
+        let len = core::mem::take(&mut state.stash_len);
+        let (first, count) = (state.stash[0].0 as usize, state.stash[0].1 as usize);
+        // Small pools note little at a time.
+        if len == 1 && state.taken_map.free_run(first, count) == count {
+            self.drop_run(Some((first, first + count)));
+        } else {
+            let mut stash = state.stash;
+            let noted = &mut stash[..len];
             noted.sort_unstable();
+            self.drop_runs(state, noted);
         }
-        self.drop_runs(state, noted);
         self.drop_ahead(state);
     }
 
