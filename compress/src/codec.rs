@@ -304,11 +304,13 @@ pub trait Codec: Send + Sync {
         0
     }
 
-    /// Decompresses a whole unit of `unit_len` bytes into a buffer of the workspace, and lends it.
+    /// Decompresses a whole unit of `unit_len` bytes into a buffer that goes with the workspace, and gives it
+    /// to `done`, once.
     ///
-    /// One fragment is read where it lies; several are first copied together, into another buffer of the
-    /// workspace. `verify` is then given all bytes; it returns where in them the stream lies (behind a
-    /// header, before a checksum), or `None` if they are not what was stored.
+    /// One fragment is read where it lies; several are first copied together, into another such
+    /// buffer. `verify` is then given all bytes; it returns where in them the stream lies (behind a
+    /// header, before a checksum), or `None` if they are not what was stored. Others may wait for the buffers
+    /// meanwhile: `verify` and `done` must not wait for them.
     ///
     /// # Errors
     /// Those of [`decompress_id`](Codec::decompress_id);
@@ -316,15 +318,16 @@ pub trait Codec: Send + Sync {
     /// [`DecompressError::ScratchTooSmall`] when several fragments are together longer than the longest
     /// stored unit; [`DecompressError::Rejected`] when `verify` returns `None` or a range that is not
     /// inside the bytes.
-    fn decompress_unit<'w>(
+    fn decompress_unit(
         &self,
         id: CodecId,
-        workspace: &'w mut Self::Workspace,
+        workspace: &mut Self::Workspace,
         fragments: &[&[u8]],
         unit_len: usize,
         verify: &mut dyn FnMut(&[u8]) -> Option<Range<usize>>,
-    ) -> Result<&'w [u8], DecompressError> {
-        let _ = (id, workspace, fragments, verify);
+        done: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), DecompressError> {
+        let _ = (id, workspace, fragments, verify, done);
         Err(DecompressError::UnitTooLong {
             max: self.unit_len_max(),
             got: unit_len,

@@ -1,7 +1,6 @@
 //! [`Ladder`]: a codec for what is put, and denser ones for what lies for a while.
 
 use alloc::boxed::Box;
-#[cfg(feature = "zstd")]
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Range;
@@ -20,12 +19,15 @@ use crate::raw::Raw;
 #[cfg(feature = "zstd")]
 use crate::zstd::{Compressor, Dictionary, Zstd};
 
+mod readers;
 #[cfg(test)]
 mod tests;
 mod workspace;
 
+pub use readers::READERS_MAX;
+use readers::{Decoders, Readers, Set};
 pub use workspace::LadderWorkspace;
-use workspace::{Decoders, More};
+use workspace::Tools;
 
 /// The longest unit in bytes: sixteen pages of 4 KiB.
 const UNIT_LEN_MAX: usize = 1 << 16;
@@ -45,12 +47,16 @@ const UNIT_LEN_MIN: usize = 1 << 12;
 /// | a reader's | [`workspace`](Codec::workspace) | the first codec in both directions, decompressing everything |
 /// | a worker's | [`worker_workspace`](Ladder::worker_workspace) | compressing by the rungs, too |
 ///
-/// Either is its first codec's workspace and a pointer. With rungs, a reader's has 128 KiB of buffers for
-/// units behind it and zstd's decompressor (94 KiB); a worker's also 544 KiB for `lz4hc`, and one compressor for
-/// all levels of zstd, as large as the densest needs: 0.9 MB for level 3, 1.1 for 6 to 9, 2.0 for 15 and over.
-/// Everything is allocated when a workspace is made, and decompressing never allocates. A worker's
-/// compressor for zstd may give back its large tables when many small pages follow each other, and take them
-/// again: [`CompressError::OutOfMemory`] if they are not to be had.
+/// Either is its first codec's workspace and two pointers. With rungs, a worker's has 544 KiB behind it for
+/// `lz4hc`, and one compressor for all levels of zstd, as large as the densest needs: 0.9 MB for level 3, 1.1
+/// for 6 to 9, 2.0 for 15 and over. It may give back its large tables when many small pages follow each
+/// other, and take them again: [`CompressError::OutOfMemory`] if they are not to be had.
+///
+/// What decompresses what the rungs made is shared by all workspaces of a ladder and its clones: sets of
+/// 128 KiB of buffers for units and zstd's decompressor (94 KiB), each used by one at a time. The first is made
+/// with the first workspace. Another is made when somebody reads while all are in use, and there is memory for
+/// it; without, readers wait for each other, and nobody fails.
+/// [`reserve_readers`](Ladder::reserve_readers) makes them at once: decompressing never allocates then.
 ///
 /// ```
 /// # #[cfg(feature = "lz4")] {
@@ -67,10 +73,9 @@ const UNIT_LEN_MIN: usize = 1 << 12;
 /// let stored = [&[7_u8, 7][..], &out[..len]].concat();
 /// let (head, tail) = stored.split_at(100);
 /// let mut reader = ladder.workspace(4096)?;
-/// let got = ladder.decompress_unit(id, &mut reader, &[head, tail], unit.len(), &mut |bytes| {
-///     bytes.starts_with(&[7, 7]).then_some(2..bytes.len())
-/// })?;
-/// assert_eq!(got, unit);
+/// let mut verify = |bytes: &[u8]| bytes.starts_with(&[7, 7]).then_some(2..bytes.len());
+/// let mut done = |got: &[u8]| assert_eq!(got, unit);
+/// ladder.decompress_unit(id, &mut reader, &[head, tail], unit.len(), &mut verify, &mut done)?;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -103,6 +108,8 @@ pub struct Ladder {
     rungs: [Option<AnyCodec>; RUNGS_MAX],
     /// Bytes of the longest unit.
     unit_len: usize,
+    /// What all workspaces read with.
+    readers: Arc<Readers>,
     /// A place for one, if zstd is among the rungs.
     #[cfg(feature = "zstd")]
     dictionary: Option<Arc<OnceLock<Dictionary>>>,
@@ -150,10 +157,11 @@ impl Ladder {
     }
 
     /// The same with units, and pages that the rungs compress, of at most `len` bytes, 4 to 64 KiB:
-    /// workspaces are smaller then.
+    /// workspaces are smaller then. Workspaces that were made before are for the ladder that this was.
     #[must_use]
     pub fn with_unit_len(mut self, len: usize) -> Self {
         self.unit_len = len.clamp(UNIT_LEN_MIN, UNIT_LEN_MAX);
+        self.readers = Arc::default();
         self
     }
 
@@ -169,6 +177,27 @@ impl Ladder {
     /// Those of [`Codec::workspace`].
     pub fn worker_workspace(&self, page_len: usize) -> Result<LadderWorkspace, WorkspaceError> {
         self.make_workspace(page_len, true)
+    }
+
+    /// Makes room for `count` who read at the same time what the rungs made, [`READERS_MAX`] at most, where
+    /// there is less: later there may be no memory. Nothing without rungs.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::OutOfMemory`] and [`WorkspaceError::Failed`]; what was made stays.
+    pub fn reserve_readers(&self, count: usize) -> Result<(), WorkspaceError> {
+        match self.rungs() {
+            0 => Ok(()),
+            _ => self.readers.reserve(self, count),
+        }
+    }
+
+    /// The memory that all who read share, in bytes: see the type's text. 0 without rungs.
+    #[must_use]
+    pub fn readers_bytes(&self) -> usize {
+        match self.rungs() {
+            0 => 0,
+            _ => self.readers.heap_bytes(),
+        }
     }
 
     /// Lets all rungs that are zstd compress with a dictionary, from now on.
@@ -248,13 +277,15 @@ impl Ladder {
         page_len: usize,
         worker: bool,
     ) -> Result<LadderWorkspace, WorkspaceError> {
-        let more = match self.rungs() {
-            0 => None,
-            _ => Some(Box::new(More::new(self, worker)?)),
+        self.reserve_readers(1)?;
+        let tools = match worker && self.rungs() > 0 {
+            true => Some(Box::new(Tools::new(self)?)),
+            false => None,
         };
         Ok(LadderWorkspace {
             first: self.first.workspace(page_len)?,
-            more,
+            readers: (self.rungs() > 0).then(|| self.readers.clone()),
+            tools,
         })
     }
 
@@ -272,7 +303,9 @@ impl Ladder {
         &self,
         id: CodecId,
         first: &mut AnyWorkspace,
-        #[cfg_attr(not(feature = "zstd"), expect(unused_variables))] more: Option<&mut Decoders>,
+        #[cfg_attr(not(feature = "zstd"), expect(unused_variables))] decoders: Option<
+            &mut Decoders,
+        >,
         stream: &[u8],
         page: &mut [u8],
     ) -> Result<(), DecompressError> {
@@ -293,9 +326,9 @@ impl Ladder {
                     _ => None,
                 };
                 let got = first.id();
-                let decompressor = match (first, more) {
+                let decompressor = match (first, decoders) {
                     (AnyWorkspace::Zstd(first), _) => Some(first.decompressor()),
-                    (_, Some(more)) => more.zstd.as_mut(),
+                    (_, Some(decoders)) => decoders.zstd.as_mut(),
                     _ => None,
                 };
                 match decompressor {
@@ -327,6 +360,7 @@ impl From<AnyCodec> for Ladder {
             first,
             rungs: [None; RUNGS_MAX],
             unit_len: UNIT_LEN_MAX,
+            readers: Arc::default(),
             #[cfg(feature = "zstd")]
             dictionary: None,
         }
@@ -445,7 +479,7 @@ impl Codec for Ladder {
             return Err(CompressError::NoSuchRung { max, got });
         };
         let readers = CompressError::ReadersWorkspace { rung };
-        let more = workspace.more.as_deref_mut().ok_or(readers)?;
+        let tools = workspace.tools.as_deref_mut().ok_or(readers)?;
         let (max, got) = (self.unit_len, page.len());
         if got > max {
             return Err(CompressError::PageTooLong { max, got });
@@ -453,12 +487,12 @@ impl Codec for Ladder {
         match codec {
             #[cfg(feature = "lz4")]
             AnyCodec::Lz4Hc(_) => {
-                let tables = more.lz4hc.as_mut().ok_or(readers)?;
+                let tables = tools.lz4hc.as_mut().ok_or(readers)?;
                 BoxedHc.compress(tables, page, out)
             }
             #[cfg(feature = "zstd")]
             AnyCodec::Zstd(zstd) => {
-                let compressor = more.zstd.as_mut().ok_or(readers)?;
+                let compressor = tools.zstd.as_mut().ok_or(readers)?;
                 let dictionary = self.dictionary().and_then(|all| all.encoder(zstd));
                 compressor.compress(zstd, dictionary, page, out)
             }
@@ -473,8 +507,14 @@ impl Codec for Ladder {
         compressed: &[u8],
         page: &mut [u8],
     ) -> Result<(), DecompressError> {
-        let LadderWorkspace { first, more } = workspace;
-        let decoders = more.as_deref_mut().map(|more| &mut more.decoders);
+        let LadderWorkspace { first, readers, .. } = workspace;
+        // LZ4 needs nothing to decode.
+        let needs = matches!(id, CodecId::Zstd | CodecId::ZstdDict) && id != self.first.id();
+        let readers = readers.as_ref().filter(|_| needs);
+        let mut set = readers.map(|readers| readers.lend(self));
+        let decoders = set
+            .as_mut()
+            .and_then(|lent| Some(&mut lent.set()?.decoders));
         self.decode(id, first, decoders, compressed, page)
     }
 
@@ -512,26 +552,27 @@ impl Codec for Ladder {
         }
     }
 
-    fn decompress_unit<'w>(
+    fn decompress_unit(
         &self,
         id: CodecId,
-        workspace: &'w mut LadderWorkspace,
+        workspace: &mut LadderWorkspace,
         fragments: &[&[u8]],
         unit_len: usize,
         verify: &mut dyn FnMut(&[u8]) -> Option<Range<usize>>,
-    ) -> Result<&'w [u8], DecompressError> {
-        let LadderWorkspace { first, more } = workspace;
+        done: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), DecompressError> {
+        let LadderWorkspace { first, readers, .. } = workspace;
         let max = self.unit_len_max();
         let too_long = DecompressError::UnitTooLong { max, got: unit_len };
         if unit_len > max {
             return Err(too_long);
         }
-        let More {
+        let mut lent = readers.as_ref().ok_or(too_long)?.lend(self);
+        let Set {
             stored,
             unit,
             decoders,
-            ..
-        } = more.as_deref_mut().ok_or(too_long)?;
+        } = lent.set().ok_or(too_long)?;
         let bytes = match fragments {
             [] => &[],
             [whole] => *whole,
@@ -542,6 +583,7 @@ impl Codec for Ladder {
             .ok_or(DecompressError::Rejected)?;
         let unit = unit.get_mut(..unit_len).ok_or(too_long)?;
         self.decode(id, first, Some(decoders), stream, unit)?;
-        Ok(unit)
+        done(unit);
+        Ok(())
     }
 }

@@ -97,7 +97,7 @@ pub use error::{
     CompressError, DecompressError, DictionaryError, LadderError, ParseCodecError, WorkspaceError,
 };
 #[cfg(all(feature = "alloc", any(feature = "lz4", feature = "zstd")))]
-pub use ladder::{Ladder, LadderWorkspace};
+pub use ladder::{Ladder, LadderWorkspace, READERS_MAX};
 #[cfg(all(feature = "lz4", feature = "alloc"))]
 pub use lz4::Lz4HcBox;
 #[cfg(all(feature = "lz4", any(test, fuzzing)))]

@@ -86,8 +86,12 @@ where
         match data.state() {
             SlotState::Object { tag, .. } => {
                 let done = data.with_fragments(|fragments| {
-                    let unit = self.decode_unit(codec, (data_key, members, tag), fragments)?;
-                    copy_member(unit, members, place, page)
+                    let unit = (data_key, members, tag);
+                    let mut copied = None;
+                    self.decode_unit(codec, unit, fragments, &mut |pages| {
+                        copied = copy_member(pages, members, place, page);
+                    })?;
+                    copied
                 });
                 done.ok_or(corrupt)
             }
@@ -103,14 +107,15 @@ where
         }
     }
 
-    /// All pages of a cluster, in the codec's buffer.
+    /// Gives all pages of a cluster, in the codec's buffer, to `done`.
     #[inline(never)]
-    pub(crate) fn decode_unit<'w>(
+    pub(crate) fn decode_unit(
         &self,
-        codec: &'w mut C::Workspace,
+        codec: &mut C::Workspace,
         (key, members, tag): (u64, u16, u16),
         fragments: &[&[u8]],
-    ) -> Option<&'w [u8]> {
+        done: &mut dyn FnMut(&[u8]),
+    ) -> Option<()> {
         let Some(Stored::Page { codec: id, checked }) = Stored::from_tag(tag) else {
             return None;
         };
@@ -118,7 +123,7 @@ where
         let bound = bind_members(key, members);
         let mut check = |bytes: &[u8]| Some(0..verify(bound, bytes, checked)?.len());
         self.codec
-            .decompress_unit(id, codec, fragments, len, &mut check)
+            .decompress_unit(id, codec, fragments, len, &mut check, done)
             .ok()
     }
 

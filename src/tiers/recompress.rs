@@ -377,16 +377,17 @@ where
         let SlotState::Object { size, tag } = data.state() else {
             return Ok(None);
         };
-        let codec = &mut worker.space.codec;
+        let Worker { space, unit, .. } = &mut *worker;
         let what = (data_key, members, tag);
-        let Some(pages) = self.decode_unit(codec, what, &data.fragments()) else {
+        let mut fits = false;
+        let done = self.decode_unit(&mut space.codec, what, &data.fragments(), &mut |pages| {
+            let room = unit.get_mut(..pages.len());
+            fits = room.map(|room| room.copy_from_slice(pages)).is_some();
+        });
+        if done.is_none() || !fits {
             return Ok(None);
-        };
+        }
         worker.work.read += u64::from(members.count_ones());
-        let Some(room) = worker.unit.get_mut(..pages.len()) else {
-            return Ok(None);
-        };
-        room.copy_from_slice(pages);
         Ok(Some((members, size)))
     }
 

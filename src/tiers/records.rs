@@ -224,9 +224,13 @@ where
                 return None;
             }
             let codec = &mut workspace.codec;
-            let unit = self.decode_unit(codec, (at.key, at.members, tag), &[bytes])?;
+            let unit = (at.key, at.members, tag);
             let (_, place) = self.layout.unit_of(index);
-            return copy_member(unit, at.members, place, page);
+            let mut copied = None;
+            self.decode_unit(codec, unit, &[bytes], &mut |pages| {
+                copied = copy_member(pages, at.members, place, page);
+            })?;
+            return copied;
         }
         let Some(Stored::Page { codec: id, checked }) = Stored::from_tag(tag) else {
             return None;

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::stat::count;
-use crate::tiered::{Cache, Inner, PAGE};
+use crate::tiered::{Cache, Inner, PAGE, readers};
 use compcache::{Notes, Policy, Stand, Tick, Work, Worker, Workspace};
 use compcache_backing::{Backing, Owner, Token, WriteError};
 use compress::{Codec, Ladder, WorkspaceError};
@@ -90,6 +90,9 @@ impl Desk {
         self.keeps_worker = true;
         self.bytes
             .reserve(BATCH_BYTES + 2 * compcache_backing::RECORD_MAX);
+        self.ladder
+            .reserve_readers(readers())
+            .map_err(Error::Workspace)?;
         self.records.reserve(BATCH_RECORDS);
         self.tokens.reserve(BATCH_RECORDS);
         Ok(())
@@ -129,9 +132,13 @@ impl Desk {
         cache.is_due(&mut self.notes, policy, now)
     }
 
-    /// Bytes of the worker's buffers now, and of those of a store.
+    /// Bytes of what all readers share, of the worker's buffers now, and of those of a store.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.worker_bytes + self.bytes.capacity()
+        let space = self.space.as_ref();
+        self.ladder.readers_bytes()
+            + self.worker_bytes
+            + space.map_or(0, |_| size_of::<Workspace<Ladder, PAGE>>())
+            + self.bytes.capacity()
     }
 }
 

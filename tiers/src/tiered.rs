@@ -44,7 +44,8 @@ pub struct Config {
     /// What that thread does before anything else: sets its priority, say.
     pub thread_start: Option<fn()>,
     /// Keep the buffers of the one who makes pages denser, over a MiB with zstd, while there is nothing to
-    /// do: where memory may not be had when there is, as for a swap device. With a store they are kept.
+    /// do, and take those of all who read at once: where memory may not be had when they are needed, as for a swap
+    /// device. With a store they are kept as well.
     pub keep_worker: bool,
 }
 
@@ -58,6 +59,11 @@ impl Default for Config {
             keep_worker: false,
         }
     }
+}
+
+/// Workspaces that a cache has: as many as it can use.
+pub(crate) fn readers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) + 1
 }
 
 /// A page cache that keeps cold pages denser, by itself. See the crate's text.
@@ -96,13 +102,13 @@ impl Tiered {
     /// others for what is cold.
     pub fn new(ladder: Ladder, pages: compcache::Config, config: Config) -> Result<Self, NewError> {
         let ladder = ladder.with_unit_len(pages.unit);
-        let reader = ladder
-            .workspace(PAGE)
-            .map_err(compcache::BuildError::Workspace)?;
-        let readers = std::thread::available_parallelism().map_or(1, usize::from) + 1;
-        let workspace_bytes =
-            readers * (reader.heap_bytes() + size_of::<Workspace<Ladder, PAGE>>());
-        drop(reader);
+        let readers = readers();
+        if config.keep_worker {
+            ladder
+                .reserve_readers(readers)
+                .map_err(compcache::BuildError::Workspace)?;
+        }
+        let workspace_bytes = readers * size_of::<Workspace<Ladder, PAGE>>();
         let cache = Cache::build_with(ladder.clone(), pages, config.growth)?;
         let cache = Arc::new(cache);
         let inner = Arc::new(Inner {
@@ -339,8 +345,8 @@ impl Tiered {
         }
     }
 
-    /// Bytes of the workspaces: one for each CPU and one more, and the worker's, if it has work now or
-    /// keeps them. They do not grow with the pages stored.
+    /// Bytes of the workspaces: one for each CPU and one more, what all of them share to read what is
+    /// denser, and the worker's, if it has work now or keeps them. They do not grow with the pages stored.
     #[must_use]
     pub fn workspace_bytes(&self) -> usize {
         self.inner.workspace_bytes + self.inner.desk.lock().heap_bytes()

@@ -120,7 +120,14 @@ fn a_codec_alone_is_a_ladder_of_one() {
                 assert_eq!(got, Err(DecompressError::UnknownCodec { got: id }));
             }
         }
-        let got = codec.decompress_unit(codec.id(), &mut workspace, &[], 1, &mut |_| None);
+        let got = codec.decompress_unit(
+            codec.id(),
+            &mut workspace,
+            &[],
+            1,
+            &mut |_| None,
+            &mut |_| (),
+        );
         assert_eq!(got, Err(DecompressError::UnitTooLong { max: 0, got: 1 }));
     }
 }

@@ -5,7 +5,7 @@ use std::vec::Vec;
 #[cfg(feature = "zstd")]
 mod dictionaries;
 
-use super::workspace::EXTRA_LEN_MAX;
+use super::readers::EXTRA_LEN_MAX;
 use super::*;
 use crate::testing::{KINDS, Kind, Noise, check_hostile, check_round_trip, sample_page};
 
@@ -91,14 +91,19 @@ fn check_unit(
             if fragments.len() > 1 && stored.len() > UNIT_LEN_MAX + EXTRA_LEN_MAX {
                 continue;
             }
-            let mut seen = 0;
-            let got = ladder.decompress_unit(id, workspace, fragments, unit.len(), &mut |bytes| {
+            let (mut seen, mut given) = (0, 0);
+            let mut verify = |bytes: &[u8]| {
                 seen += 1;
                 assert_eq!(bytes, stored);
                 Some(4..bytes.len() - 4)
-            });
-            assert!(got == Ok(unit));
-            assert_eq!(seen, 1);
+            };
+            let mut done = |got: &[u8]| {
+                given += 1;
+                assert!(got == unit);
+            };
+            let len = unit.len();
+            let got = ladder.decompress_unit(id, workspace, fragments, len, &mut verify, &mut done);
+            assert_eq!((got, seen, given), (Ok(()), 1, 1));
         }
     }
 }
@@ -144,16 +149,18 @@ fn what_is_not_there_is_a_typed_error() {
         let max = ladder.unit_len_max();
         assert_eq!(max, if rungs > 0 { 65536 } else { 0 });
         let id = ladder.id();
-        let got = ladder.decompress_unit(id, &mut reader, &[], max + 1, &mut |_| None);
+        let no_unit = &mut |_: &[u8]| panic!("there is no unit");
+        let got = ladder.decompress_unit(id, &mut reader, &[], max + 1, &mut |_| None, no_unit);
         assert_eq!(got, Err(DecompressError::UnitTooLong { max, got: max + 1 }));
         if rungs > 0 {
             for range in [None, Some(0..4), Some(2..5), Some(9..9)] {
                 let verify = &mut |_: &[u8]| range.clone();
-                let got = ladder.decompress_unit(id, &mut reader, &[b"abc"], 4096, verify);
+                let got = ladder.decompress_unit(id, &mut reader, &[b"abc"], 4096, verify, no_unit);
                 assert_eq!(got, Err(DecompressError::Rejected));
             }
             let long = vec![0; 40_000];
-            let got = ladder.decompress_unit(id, &mut reader, &[&long, &long], 4096, &mut |_| None);
+            let parts = [&long[..], &long];
+            let got = ladder.decompress_unit(id, &mut reader, &parts, 4096, &mut |_| None, no_unit);
             assert!(matches!(got, Err(DecompressError::ScratchTooSmall { .. })));
         }
     }
@@ -183,10 +190,13 @@ fn hostile_units_are_errors_or_units() {
                     }
                 }
                 let (one, two) = bad.split_at(noise.below(bad.len()));
-                let got = ladder.decompress_unit(id, &mut worker, &[one, two], 16384, &mut |all| {
-                    Some(0..all.len())
-                });
-                assert!(got.is_err() || got.is_ok_and(|unit| unit.len() == 16384));
+                let mut verify = |all: &[u8]| Some(0..all.len());
+                let mut given = None;
+                let mut done = |unit: &[u8]| given = Some(unit.len());
+                let parts = [one, two];
+                let got =
+                    ladder.decompress_unit(id, &mut worker, &parts, 16384, &mut verify, &mut done);
+                assert_eq!(given, got.is_ok().then_some(16384));
             }
             check_unit(ladder, id, &mut worker, &out, &unit);
         }
@@ -250,6 +260,9 @@ fn without_rungs_nothing_is_added() {
     for ladder in ladders().iter().filter(|ladder| ladder.rungs() == 0) {
         assert_eq!(ladder.workspace(4096).unwrap().heap_bytes(), 0);
         assert_eq!(ladder.worker_workspace(4096).unwrap().heap_bytes(), 0);
+        assert_eq!(ladder.readers_bytes(), 0);
+        assert_eq!(ladder.reserve_readers(4), Ok(()));
+        assert_eq!(ladder.readers_bytes(), 0);
     }
     assert!(size_of::<LadderWorkspace>() <= size_of::<AnyWorkspace>() + 64);
 }
@@ -261,7 +274,8 @@ fn reading_allocates_nothing() {
     for ladder in ladders() {
         let mut worker = ladder.worker_workspace(4096).unwrap();
         let mut reader = ladder.workspace(4096).unwrap();
-        let (most, before) = (worker.heap_bytes(), reader.heap_bytes());
+        let (most, before) = (worker.heap_bytes(), ladder.readers_bytes());
+        assert_eq!(reader.heap_bytes(), 0);
         assert!(before < 400 << 10, "{ladder}: a reader's takes {before}");
         assert!(most < 8 << 20, "{ladder}: a worker's takes {most}");
         let unit = sample_page(Kind::Pointers, 65536, 9);
@@ -275,10 +289,10 @@ fn reading_allocates_nothing() {
                 let all = &mut |_: &[u8]| Some(0..stream.len());
                 assert!(
                     ladder
-                        .decompress_unit(id, &mut reader, &[stream], len, all)
+                        .decompress_unit(id, &mut reader, &[stream], len, all, &mut |_| ())
                         .is_ok()
                 );
-                assert_eq!(reader.heap_bytes(), before, "{ladder}");
+                assert_eq!(ladder.readers_bytes(), before, "{ladder}");
                 assert!(worker.heap_bytes() <= most, "{ladder}");
             }
         }
@@ -295,7 +309,8 @@ fn shorter_units_need_smaller_workspaces_and_longer_ones_are_refused() {
         (65536, 16384)
     );
     let mut worker = short.worker_workspace(4096).unwrap();
-    assert!(worker.heap_bytes() < ladder.worker_workspace(4096).unwrap().heap_bytes());
+    let _ = ladder.worker_workspace(4096).unwrap();
+    assert!(short.readers_bytes() + 96 * 1024 <= ladder.readers_bytes());
     let unit = vec![7; 16385];
     let mut out = vec![0; 20000];
     assert!(matches!(
@@ -308,16 +323,80 @@ fn shorter_units_need_smaller_workspaces_and_longer_ones_are_refused() {
     let len = short
         .compress_rung(1, &mut worker, &unit[..16384], &mut out)
         .unwrap();
-    let got = short
-        .decompress_unit(
-            CodecId::Lz4,
-            &mut worker,
-            &[&out[..len]],
-            16384,
-            &mut |all| Some(0..all.len()),
-        )
-        .unwrap();
-    assert_eq!(got, &unit[..16384]);
+    let mut back = Vec::new();
+    let got = short.decompress_unit(
+        CodecId::Lz4,
+        &mut worker,
+        &[&out[..len]],
+        16384,
+        &mut |all| Some(0..all.len()),
+        &mut |unit| back.extend_from_slice(unit),
+    );
+    assert_eq!(got, Ok(()));
+    assert_eq!(back, &unit[..16384]);
     assert_eq!(ladder.clone().with_unit_len(1).unit_len_max(), 4096);
     assert_eq!(ladder.with_unit_len(1 << 20).unit_len_max(), 65536);
+}
+
+/// One set is enough until several read at once; then there are as many as read, and no more.
+#[cfg(feature = "lz4")]
+#[test]
+fn readers_share_what_they_read_with() {
+    let ladder: Ladder = "lz4 lz4hc".parse().unwrap();
+    let mut worker = ladder.worker_workspace(4096).unwrap();
+    let unit = sample_page(Kind::Text, 16384, 21);
+    let mut out = vec![0; 20_000];
+    let len = ladder.compress_rung(1, &mut worker, &unit, &mut out);
+    let stream = &out[..len.unwrap()];
+    let one = ladder.readers_bytes();
+    let read = |workspace: &mut LadderWorkspace, inside: &mut dyn FnMut()| {
+        let all = &mut |bytes: &[u8]| Some(0..bytes.len());
+        let done = &mut |got: &[u8]| {
+            assert!(got == unit);
+            inside();
+        };
+        let (id, len) = (CodecId::Lz4, unit.len());
+        let got = ladder.decompress_unit(id, workspace, &[stream], len, all, done);
+        assert_eq!(got, Ok(()));
+    };
+    let mut readers: [_; 3] = std::array::from_fn(|_| ladder.workspace(4096).unwrap());
+    for reader in &mut readers {
+        read(reader, &mut || ());
+    }
+    assert_eq!(ladder.readers_bytes(), one);
+    // One inside another; then they are there.
+    for _ in 0..2 {
+        let [a, b, c] = &mut readers;
+        read(a, &mut || read(b, &mut || read(c, &mut || ())));
+        assert!(ladder.readers_bytes() > one + 2 * 2 * UNIT_LEN_MAX);
+        assert!(ladder.readers_bytes() < one + 2 * 3 * UNIT_LEN_MAX);
+    }
+    let three = ladder.readers_bytes();
+    ladder.reserve_readers(3).unwrap();
+    assert_eq!(ladder.readers_bytes(), three);
+    ladder.reserve_readers(usize::MAX).unwrap();
+    assert!(ladder.readers_bytes() > 30 * 2 * UNIT_LEN_MAX);
+    assert!(ladder.readers_bytes() < 33 * 3 * UNIT_LEN_MAX);
+}
+
+/// Where all are in use and no more can be made, who reads waits.
+#[cfg(feature = "lz4")]
+#[test]
+fn readers_wait_for_each_other() {
+    let ladder: Ladder = "lz4 lz4hc".parse().unwrap();
+    let mut worker = ladder.worker_workspace(4096).unwrap();
+    let mut lent: Vec<_> = (0..READERS_MAX)
+        .map(|_| ladder.readers.lend(&ladder))
+        .collect();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let all = &mut |bytes: &[u8]| Some(0..bytes.len());
+            // Four literals.
+            let stream: &[&[u8]] = &[b"\x40page"];
+            ladder.decompress_unit(CodecId::Lz4, &mut worker, stream, 4, all, &mut |_| ())
+        });
+        lent.pop();
+        assert_eq!(waits.join().unwrap(), Ok(()));
+    });
+    assert!(lent.iter_mut().all(|lent| lent.set().is_some()));
 }

@@ -69,7 +69,7 @@ fn what_was_stored_before_is_read_after_and_pages_are_denser() {
         ladder.install_dictionary(&dictionary).unwrap();
         assert!(ladder.dictionary_bytes() > dictionary.len());
         let after = all(&mut worker);
-        let heap = reader.heap_bytes();
+        let heap = ladder.readers_bytes();
         let mut lens = [(0, 0); RUNGS_MAX + 1];
         for ((rung, page, old), (_, _, new)) in before.iter().zip(&after) {
             let dense = *rung > 0 && old.0 == CodecId::Zstd;
@@ -85,7 +85,7 @@ fn what_was_stored_before_is_read_after_and_pages_are_denser() {
                 }
             }
         }
-        assert_eq!(reader.heap_bytes(), heap);
+        assert_eq!(ladder.readers_bytes(), heap);
         for (rung, (old, new)) in lens.into_iter().enumerate() {
             let dense = rung > 0 && matches!(ladder.rung(rung), Some(AnyCodec::Zstd(_)));
             let most = if dense { old / 2 } else { old };
