@@ -13,8 +13,10 @@ const BATCH_SHARE: usize = 64;
 /// So many frames that were given back are returned at once, or this share of those that are taken ...
 const STASH_MAX: usize = 256;
 const STASH_SHARE: usize = 32;
-/// ... and half of that by who has time for it.
-const TIDY_SHARE: usize = 2;
+/// ... and by who has time for it when it is three quarters of that. He leaves a half: pages that go
+/// where objects are packed come back when the next ones are stored, and one that was returned costs a page
+/// fault then, as much as half of a put.
+const TIDY_QUARTERS: [usize; 2] = [3, 2];
 /// Frames backed ahead at least, so that a small pool does not fault on each one.
 const AHEAD_MIN: usize = 4;
 /// A range of which this much is taken grows in chunks ...
@@ -127,6 +129,7 @@ impl<const PAGE: usize> Area<PAGE> {
         if !guard.taken_map.set_taken(frame) {
             return Err(OutOfPages);
         }
+        guard.forget_noted(frame, 1);
         if frame > guard.fresh {
             // Frames that are passed over are not backed.
             guard.populated = guard.populated.max(frame);
@@ -142,6 +145,7 @@ impl<const PAGE: usize> Area<PAGE> {
         if got == 0 {
             return (0, false);
         }
+        guard.forget_noted(first, got);
         if first > guard.fresh {
             guard.populated = guard.populated.max(first);
         }
@@ -208,17 +212,18 @@ impl<const PAGE: usize> Area<PAGE> {
         }
     }
 
-    /// Returns the older half of what is noted, if it is enough for who has time: what was given back
+    /// Returns the older part of what is noted, if it is enough for who has time: what was given back
     /// last is what is taken next. Others may take and give back frames between the calls.
     pub(super) fn tidy(&self) {
         let mut state = self.state();
-        let most = (state.stash_max() / TIDY_SHARE).max(1);
-        if state.stashed < most {
+        let [most, kept] = TIDY_QUARTERS.map(|quarters| state.stash_max() * quarters / 4);
+        let [most_runs, kept_runs] = TIDY_QUARTERS.map(|quarters| BATCH_MAX * quarters / 4);
+        if state.stashed < most.max(1) && state.stash_len < most_runs {
             return;
         }
         let mut noted = state.stash;
         let mut len = 0;
-        while len < state.stash_len && state.stashed > most / 2 {
+        while len < state.stash_len && (state.stashed > kept || state.stash_len - len > kept_runs) {
             state.stashed -= noted[len].1 as usize;
             len += 1;
         }
@@ -226,11 +231,9 @@ impl<const PAGE: usize> Area<PAGE> {
         state.stash.copy_within(len..stash_len, 0);
         state.stash_len -= len;
         drop(state);
-        let noted = noted.get_mut(..len).unwrap_or(&mut []);
+        let (noted, kept) = noted[..stash_len].split_at_mut(len);
         noted.sort_unstable();
-        for runs in noted.chunks(PARTS_MAX) {
-            self.drop_runs(&self.state(), runs);
-        }
+        self.drop_but(noted, kept);
         self.drop_ahead(&mut self.state());
     }
 
@@ -320,30 +323,39 @@ impl<const PAGE: usize> Area<PAGE> {
     }
 
     /// Backs what is to be backed next, if that was asked for; whether it was. The system calls are made
-    /// without the lock; should the frames have been given up by somebody else meanwhile, they
-    /// are dropped again.
+    /// without the lock.
     pub(super) fn back_ahead(&self) -> bool {
-        let (frames, drops) = {
-            let mut state = self.state();
-            if !core::mem::take(&mut state.asked) {
-                return false;
-            }
-            match self.next_ahead(&state) {
-                Some(frames) => (frames, state.drops),
-                None => return true,
-            }
-        };
+        let planned = self.plan_ahead();
+        if let Some(Some((frames, drops))) = planned.clone() {
+            self.back_planned(frames, drops);
+        }
+        planned.is_some()
+    }
+
+    /// What is to be backed, if anything was asked for, and how often memory had been given up by then.
+    pub(super) fn plan_ahead(&self) -> Option<Option<(Range<usize>, u64)>> {
+        let mut state = self.state();
+        let asked = core::mem::take(&mut state.asked);
+        asked.then(|| Some((self.next_ahead(&state)?, state.drops)))
+    }
+
+    /// Backs it; what was given up by somebody else meanwhile is dropped again.
+    pub(super) fn back_planned(&self, frames: Range<usize>, drops: u64) {
         // The rest of a first chunk has small pages before it, so it gets small pages.
         let big = frames.start.is_multiple_of(CHUNK_BYTES / PAGE);
         self.back(frames.start, frames.end, big);
         let mut state = self.state();
+        // Some may have been taken and given back.
+        let passed = state.fresh.min(frames.end);
+        if let Some(count) = passed.checked_sub(frames.start) {
+            self.drop_runs(&state, &[(frames.start as u32, count as u32)]);
+        }
         if state.drops == drops {
             state.populated = state.populated.max(frames.end);
             state.taken_populated = state.taken_populated.max(state.taken);
         } else {
             self.drop_run(Some((frames.start.max(state.populated), frames.end)));
         }
-        true
     }
 
     /// What the helper would back now: the next chunk, or what a first chunk lacks.
@@ -393,6 +405,35 @@ impl<const PAGE: usize> Area<PAGE> {
             // pages read as.
             unsafe { storage.drop_content(0, storage.bytes) };
         }
+    }
+
+    /// Drops runs that were noted, in order, but for frames that were noted again since.
+    fn drop_but(&self, noted: &[(u32, u32)], kept: &[(u32, u32)]) {
+        let mut runs = [(0, 0); PARTS_MAX];
+        let mut len = 0;
+        for &(first, count) in noted {
+            let mut run = first..first;
+            for frame in first..first + count {
+                let again = kept
+                    .iter()
+                    .any(|&(first, count)| (first..first + count).contains(&frame));
+                if !again {
+                    run.end = frame + 1;
+                }
+                if (again || run.end == first + count) && !run.is_empty() {
+                    runs[len] = (run.start, run.end - run.start);
+                    len += 1;
+                }
+                if len == PARTS_MAX {
+                    self.drop_runs(&self.state(), &runs);
+                    len = 0;
+                }
+                if again {
+                    run = frame + 1..frame + 1;
+                }
+            }
+        }
+        self.drop_runs(&self.state(), &runs[..len]);
     }
 
     /// Drops runs that were noted, in order, as far as their frames are still free.
@@ -456,6 +497,28 @@ impl State {
     /// Frames that may be noted.
     fn stash_max(&self) -> usize {
         STASH_MAX.min(self.taken / STASH_SHARE).max(1)
+    }
+
+    /// Some frames are taken again: what was noted last is taken first, from one end or the other. Others stay
+    /// noted, and are found to be taken.
+    #[inline]
+    fn forget_noted(&mut self, taken: usize, taken_count: usize) {
+        let Some((first, count)) = self.stash[..self.stash_len].last_mut() else {
+            return;
+        };
+        let (start, end) = (*first as usize, (*first + *count) as usize);
+        if taken == start {
+            let gone = taken_count.min(*count as usize);
+            *first += gone as u32;
+            *count -= gone as u32;
+            self.stashed -= gone;
+        } else if taken + taken_count == end && taken > start {
+            *count -= taken_count as u32;
+            self.stashed -= taken_count;
+        }
+        if *count == 0 {
+            self.stash_len -= 1;
+        }
     }
 
     /// A free frame: the wanted one, else one that is still resident, else the lowest.

@@ -50,6 +50,63 @@ fn what_was_asked_for_before_a_shrink_is_not_backed_after_it() {
     assert_eq!(area.resident_bytes(), resident);
 }
 
+/// The helper was so late that what it backed had been taken and given back meanwhile; it stayed resident.
+#[test]
+fn what_was_given_back_before_the_helper_came_does_not_stay() {
+    let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Chunks, true).unwrap();
+    for frame in 0..1536 {
+        area.take_exactly(frame).unwrap();
+    }
+    let (frames, drops) = area.plan_ahead().unwrap().unwrap();
+    assert_eq!(frames, 1536..2048);
+    for frame in 1536..4096 {
+        area.take_exactly(frame).unwrap();
+    }
+    for frame in 1024..4096 {
+        area.give_back(frame);
+    }
+    area.back_planned(frames, drops);
+    assert!(area.resident_bytes() <= 1024 * 4096 * 105 / 100);
+}
+
+/// A page at the end of a pool was given back and taken again many times a millisecond. It was noted each
+/// time; the older notes sent it back to the system though it had just been used, and each time it was
+/// taken it was faulted in.
+#[test]
+fn frames_that_come_and_go_stay() {
+    let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Chunks, false).unwrap();
+    let base = area.start();
+    let byte = |frame: usize| {
+        // SAFETY: the area is this test's own, and the frame taken.
+        unsafe { &mut *base.0.add(frame * 4096) }
+    };
+    for frame in 0..4096 {
+        area.take_exactly(frame).unwrap();
+        *byte(frame) = 1;
+    }
+    for turn in 0..1000 {
+        // Others go for good, some at a time.
+        area.give_back(turn);
+        for frame in [4095, 4094, 4093] {
+            area.give_back(frame);
+        }
+        area.tidy();
+        for frame in [4093, 4094, 4095] {
+            area.take_exactly(frame).unwrap();
+            assert_eq!(*byte(frame), 1, "turn {turn}: frame {frame} was dropped");
+        }
+        // In one go, and from the other end.
+        area.give_back_run(4080, 8);
+        area.tidy();
+        for frame in (4080..4088).rev() {
+            area.take_exactly(frame).unwrap();
+            assert_eq!(*byte(frame), 1, "turn {turn}: frame {frame} was dropped");
+        }
+    }
+    let bytes = 3096 * 4096;
+    assert!(area.resident_bytes() <= bytes * 105 / 100);
+}
+
 /// Swap stood still for minutes with all memory taken: the server asked for 2 MiB at once, which the
 /// kernel does not keep for who frees memory, and everybody else waited for the server.
 #[test]
