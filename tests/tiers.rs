@@ -428,6 +428,44 @@ fn pages_that_nearly_are_the_same_become_patches_when_they_are_old_enough() {
     model.verify();
 }
 
+/// Pages that became old enough while others were compared were not compared with those, and nobody came
+/// back to them: after a while without accesses the clock stood still.
+#[test]
+fn pages_that_become_old_while_others_are_compared_are_compared_next() {
+    let mut model = alone(Config::new(DEVICE));
+    let policy = policy();
+    let mut now = 0;
+    let mut put = |model: &mut Model<_, 4096>, index, seed| {
+        let page: Page<4096> = mixed(seed, 100);
+        model.cache.put(index, &page).unwrap();
+        model.map.insert(index, page);
+    };
+    let turn = |model: &mut Model<_, 4096>, now: &mut u64| {
+        *now += policy.turn_ms;
+        tick_at(model, &policy, *now)
+    };
+    (0..300).for_each(|page| put(&mut model, page, page));
+    (0..8).for_each(|_| drop(turn(&mut model, &mut now)));
+    assert_eq!(model.cache.tier_stat().deduplicated, 0);
+    // Some copies come, and the others a turn later.
+    (0..60).for_each(|page| put(&mut model, 1000 + page, page));
+    turn(&mut model, &mut now);
+    (60..300).for_each(|page| put(&mut model, 1000 + page, page));
+    let mut busy = 0;
+    for _ in 0..4 {
+        now += policy.turn_ms;
+        for _ in 0..4 {
+            let tick = model.cache.tick(&mut model.worker, &policy, now, 60);
+            busy += u32::from(tick.unwrap().more);
+        }
+    }
+    assert!(busy > 12, "it was not under way");
+    (0..20).for_each(|_| drop(turn(&mut model, &mut now)));
+    assert_eq!(model.cache.tier_stat().deduplicated, 300);
+    assert_eq!(turn(&mut model, &mut now), Work::default());
+    model.verify();
+}
+
 /// New pages that were all like one that was there were merged with each other first: then the old page
 /// became what one of them had, and the others kept a second object with the same bytes.
 #[test]

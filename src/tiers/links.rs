@@ -129,7 +129,7 @@ where
 
     /// The base of a shared object, if it is a patch.
     #[inline(never)]
-    fn base_of_shared(&self, number: u32) -> Option<u32> {
+    pub(crate) fn base_of_shared(&self, number: u32) -> Option<u32> {
         let (_, slot) = self.hold_shared(number)?;
         match slot.state() {
             SlotState::Object { tag, .. }
@@ -143,7 +143,7 @@ where
 
     /// The page of a shared object that is no patch.
     #[inline(never)]
-    fn decode_shared(
+    pub(crate) fn decode_shared(
         &self,
         codec: &mut C::Workspace,
         stream: &mut [[u8; PAGE]; 2],

@@ -269,21 +269,21 @@ where
         worker.work.leaves += 1;
         progress.hand = self.following(next);
         if progress.hand.is_none() {
-            progress.quiet_at = progress.began_at.filter(|_| progress.aged == 0);
+            let all = self.mm_stat().orig_data_size / PAGE as u64;
+            let unseen = Some(progress.unseen)
+                .filter(|&unseen| policy.same && unseen > 0 && unseen >= all / RUN_SHARE);
+            let rests = worker.run.stage == Stage::Rest;
+            // Pages that became old enough while a run was under way are for the next one.
+            let quiet = progress.aged == 0 && (unseen.is_none() || rests);
+            progress.quiet_at = progress.began_at.filter(|_| quiet);
             if progress.cold > 0 {
                 progress.sweep = progress.sweep.or(Some(0));
             }
             if self.tiers.stat().clusters > 0 {
                 progress.rotten = progress.rotten.or(Some(0));
             }
-            let unseen = progress.unseen;
-            let all = self.mm_stat().orig_data_size / PAGE as u64;
-            if policy.same
-                && unseen > 0
-                && unseen >= all / RUN_SHARE
-                && worker.run.stage == Stage::Rest
-            {
-                self.start_run(worker, Some(unseen));
+            if unseen.is_some() && rests {
+                self.start_run(worker, unseen);
             }
         }
         Ok(true)

@@ -1,14 +1,15 @@
 //! Looking for pages that are the same as another, or nearly.
 //!
-//! A page's features are the smallest hashes of its 64-byte blocks, under two orders. Two pages that
-//! have most blocks in common most probably have a feature in common, and the same page always has.
+//! A page's features are the smallest hashes of its 64-byte blocks, under two orders, and a hash of all of
+//! them. Two pages that have most blocks in common most probably have one of the first in common. The same page
+//! has the last in common with no other, however many pages there are that have some blocks of it.
 //!
 //! A *run* compares the pages that came since the last one with each other and with all others. It puts
 //! the features of the new pages into a table of candidates, then looks there for those of the old ones,
 //! and last for those of the new ones that had one in common: several new pages may be like one that was
-//! there, which is to be found first. The table is small, a 500th of the memory in use, and lies in slots of its own; where the new pages
-//! are too many for it, the run goes over all pages several times, each time for a part of the features. When
-//! it ends the table is gone.
+//! there, which is to be found first. The table is small, a 500th of the memory in use, and lies in slots of its
+//! own. Where the new pages are too many for it, they come in *batches*, in order, and each is compared with
+//! all that were there before it. When the run ends the table is gone.
 
 use super::layout::UNIT_PAGES_MAX;
 use super::worker::{Form, Seen, Worker, set_life};
@@ -24,7 +25,9 @@ use lock_api::RawMutex;
 /// Bytes of a block.
 const BLOCK: usize = 64;
 /// Features of a page.
-const FEATURES: usize = 2;
+const FEATURES: usize = 3;
+/// Those that are hashes of blocks.
+const BLOCK_FEATURES: usize = 2;
 /// A page with fewer blocks that are not one word repeated has nothing to share but itself, and not even
 /// that if fewer than twice as many differ from those before them: it is small.
 const BLOCKS_MIN: u32 = 4;
@@ -32,7 +35,7 @@ const BLOCKS_MIN: u32 = 4;
 const TABLE_SHARE: u64 = 500;
 /// Neighbouring places of the table that a feature may lie in.
 const WAYS: u64 = 8;
-/// Places for each feature that is looked at: with half of them free few features find their eight taken.
+/// Places for each feature that is put there: with half of them free few features find their eight taken.
 const PLACES_EACH: u64 = 2;
 /// Bits of a feature that a place of the table keeps: a slot's value less a page's index.
 const PRINT_BITS: u32 = 29;
@@ -51,14 +54,19 @@ pub(crate) struct Run {
     all: bool,
     /// New pages are merged when they are put into the table.
     at_once: bool,
-    /// New pages that had a feature in common with another new one, in this part.
+    /// Pages that were stored when the run began, and those of them that were new.
+    pages: u64,
+    new: u64,
+    /// New pages of the batches before this one, and of this one so far.
+    done: u64,
+    count: u64,
+    /// The pages that this batch is from. While it is put together, it ends where the run is.
+    from: u64,
+    to: u64,
+    /// New pages that had a feature in common with another new one, in this batch.
     pairs: u64,
-    /// Pages that were compared in this run, in every part again, and those that were merged.
-    looked: u64,
+    /// Pages that were merged.
     merged: u64,
-    /// The part of the features that is looked at, and how many there are.
-    part: u64,
-    parts: u64,
     /// Places of the table, and up to which it may be filled: an earlier run that had not ended may have
     /// had more.
     places: u64,
@@ -87,15 +95,38 @@ impl Run {
             stage: Stage::Rest,
             all: false,
             at_once: false,
+            pages: 0,
+            new: 0,
+            done: 0,
+            count: 0,
+            from: 0,
+            to: 0,
             pairs: 0,
-            looked: 0,
             merged: 0,
-            part: 0,
-            parts: 0,
             places: 0,
             filled: 0,
             next: 0,
         }
+    }
+
+    /// The pages of a batch. The last cluster's may be some more.
+    fn batch_max(&self) -> u64 {
+        let most = self.places / (FEATURES as u64 * PLACES_EACH);
+        most - (most / 2).min(UNIT_PAGES_MAX as u64 - 1)
+    }
+
+    /// Pages that were there before this batch.
+    fn old(&self) -> u64 {
+        self.pages.saturating_sub(self.new) + self.done
+    }
+
+    /// The next batch begins at this page.
+    fn begin_batch(&mut self, from: u64) {
+        self.stage = Stage::New;
+        (self.from, self.to, self.next) = (from, from, from);
+        self.done += self.count;
+        (self.count, self.pairs) = (0, 0);
+        self.at_once = self.all || self.old() <= self.pages / OLD_SHARE;
     }
 
     /// A page became a link to what another one has.
@@ -103,10 +134,15 @@ impl Run {
         self.merged += 1;
     }
 
-    /// Whether a good part of all pages is merged with others, as far as this run can tell by now.
-    pub(crate) fn finds_many(&self) -> bool {
-        let found = u128::from(self.merged) * u128::from(self.parts) * u128::from(DENSE_SHARE);
-        self.merged > DENSE_MIN && found > u128::from(self.looked)
+    /// Whether a good part of all pages will be merged with others, as far as this run can tell by now.
+    pub(crate) fn finds_many(&self, pages: u64) -> bool {
+        let seen = match self.stage {
+            Stage::Old => u128::from(self.count) * u128::from(self.next) / u128::from(pages.max(1)),
+            _ => u128::from(self.count),
+        };
+        // Merged, to those that were compared; of all new ones, to all.
+        let found = u128::from(self.merged) * u128::from(self.new) * u128::from(DENSE_SHARE);
+        self.merged > DENSE_MIN && found > (u128::from(self.done) + seen) * u128::from(self.pages)
     }
 }
 
@@ -143,28 +179,21 @@ where
         if places == 0 || self.layout.shared_len() == 0 {
             return;
         }
-        let all = used.orig_data_size / PAGE as u64;
-        let pages = new.unwrap_or(all);
+        let pages = used.orig_data_size / PAGE as u64;
         let filled = match worker.run.stage {
             Stage::Rest => places,
             _ => places.max(worker.run.filled),
         };
         worker.next_shared = [0; 2];
         worker.run = Run {
-            stage: Stage::New,
             all: new.is_none(),
-            at_once: pages >= all - all / OLD_SHARE,
-            pairs: 0,
-            looked: 0,
-            merged: 0,
-            part: 0,
-            parts: (pages * FEATURES as u64 * PLACES_EACH)
-                .div_ceil(places)
-                .max(1),
+            pages,
+            new: new.unwrap_or(pages),
             places,
             filled,
-            next: 0,
+            ..Run::new()
         };
+        worker.run.begin_batch(0);
     }
 
     /// Goes on with the run, by some page's worth of work. False if it has ended.
@@ -180,17 +209,30 @@ where
                 worker.work.leaves += 1;
                 self.run_on(worker, ages)?;
                 let run = &mut worker.run;
-                if run.next >= self.pages() {
-                    run.next = 0;
-                    run.stage = match run.stage {
-                        // All were new.
-                        Stage::New if !run.all => Stage::Old,
-                        Stage::Old if run.pairs > 0 => Stage::Again,
-                        _ => Stage::Clear,
-                    };
+                if run.stage == Stage::New {
+                    run.to = run.next;
                 }
+                let (full, pages) = (run.count >= run.batch_max(), self.pages());
+                let (stage, from) = match run.stage {
+                    Stage::New if !full && run.to < pages => return Ok(true),
+                    Stage::New if run.count > 0 && run.old() > 0 => (Stage::Old, 0),
+                    Stage::New if run.pairs > 0 => (Stage::Again, run.from),
+                    Stage::Old if run.next < self.old_end(run) => return Ok(true),
+                    Stage::Old if run.pairs > 0 => (Stage::Again, run.from),
+                    Stage::Again if run.next < run.to => return Ok(true),
+                    _ => (Stage::Clear, 0),
+                };
+                (run.stage, run.next) = (stage, from);
                 Ok(true)
             }
+        }
+    }
+
+    /// Where the pages end that a batch is compared with.
+    fn old_end(&self, run: &Run) -> u64 {
+        match run.all {
+            true => run.from,
+            false => self.pages(),
         }
     }
 
@@ -203,20 +245,23 @@ where
                 let merged = matches!(seen.form, Form::Shared(_));
                 !merged && !seen.life.is_seen() && seen.life.age() >= ages.same
             }
-            _ => seen.life.is_seen(),
+            _ => run.all || seen.life.is_seen(),
+        };
+        let end = match run.stage {
+            Stage::Old => self.old_end(&run),
+            Stage::Again => run.to,
+            _ => self.pages(),
         };
         let mut found = None;
-        let next = self
-            .slots
-            .visit_leaf(run.next, self.pages(), |index, state| {
-                let seen = Seen::of(state);
-                let here = !matches!(seen.form, Form::None | Form::Backed(_));
-                if here && wants(&seen) {
-                    found = Some((index, seen.form));
-                    return Touch::Stop;
-                }
-                Touch::Keep
-            })?;
+        let next = self.slots.visit_leaf(run.next, end, |index, state| {
+            let seen = Seen::of(state);
+            let here = !matches!(seen.form, Form::None | Form::Backed(_));
+            if here && wants(&seen) {
+                found = Some((index, seen.form));
+                return Touch::Stop;
+            }
+            Touch::Keep
+        })?;
         let Some((index, form)) = found else {
             worker.run.next = next;
             return Ok(());
@@ -300,13 +345,10 @@ where
         }
         run.next = end;
         if end == run.filled {
-            run.next = 0;
-            run.pairs = 0;
-            run.part += 1;
-            run.stage = match run.part < run.parts {
-                true => Stage::New,
-                false => Stage::Rest,
-            };
+            match run.to < self.pages() {
+                true => run.begin_batch(run.to),
+                false => run.stage = Stage::Rest,
+            }
         }
         Ok(())
     }
@@ -318,19 +360,14 @@ where
         (index, seen): (u64, Seen),
         ages: Ages,
     ) -> Result<(), Error> {
-        worker.run.looked += 1;
         let run = worker.run;
+        worker.run.count += u64::from(run.stage == Stage::New);
         let [_, page] = &worker.both;
-        let last = run.part + 1 == run.parts;
         let features = features(page);
         let collects = run.stage == Stage::New && !run.at_once;
         // A page that has a like one is looked at again, and one that came too late for the table.
-        let (mut paired, mut late) = (false, run.stage == Stage::Again && run.parts == 1);
+        let (mut paired, mut late) = (false, run.stage == Stage::Again);
         for feature in features {
-            if feature % run.parts != run.part {
-                continue;
-            }
-            let feature = feature / run.parts;
             let sets = run.places / WAYS;
             let print = (feature / sets) & ((1 << PRINT_BITS) - 1);
             let (other, room) = self.find(feature % sets * WAYS, print, index)?;
@@ -352,7 +389,7 @@ where
             }
         }
         // Also if it was merged: then the other may have become a link to what this one has.
-        let tried = last && seen.life.age() >= ages.all() && !paired && !late;
+        let tried = seen.life.age() >= ages.all() && !paired && !late;
         worker.run.pairs += u64::from(paired);
         self.note(index, |life| if tried { life.with_seen() } else { life });
         Ok(())
@@ -424,7 +461,7 @@ where
 
 /// The features of a page; none twice.
 fn features<const PAGE: usize>(page: &[u8; PAGE]) -> impl Iterator<Item = u64> + use<PAGE> {
-    let mut least = [u64::MAX; FEATURES];
+    let mut least = [u64::MAX; BLOCK_FEATURES];
     let (mut blocks, mut changes) = (0, 0);
     let mut all = 0u64;
     let mut before = None;
@@ -449,12 +486,14 @@ fn features<const PAGE: usize>(page: &[u8; PAGE]) -> impl Iterator<Item = u64> +
         least[1] = least[1].min(hash.rotate_left(32) ^ hash.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     }
     let small = blocks < BLOCKS_MIN && changes < 2 * BLOCKS_MIN;
-    if blocks < BLOCKS_MIN {
-        least = [all, all];
-    }
     // The minimum of many hashes has few leading bits.
     let [one, two] = least.map(mix);
-    let features = [Some(one), (two != one).then_some(two)];
+    let similar = blocks >= BLOCKS_MIN;
+    let features: [_; FEATURES] = [
+        Some(mix(all)),
+        similar.then_some(one),
+        (similar && two != one).then_some(two),
+    ];
     features.into_iter().flatten().filter(move |_| !small)
 }
 

@@ -101,10 +101,33 @@ where
             Form::Member => PAGE / MEMBER_SHARE,
             _ => return Ok(false),
         };
+        let mut base = None;
         if let Form::Shared(number) = found.form
             && self.is_patch(number)?
         {
-            return Ok(false);
+            // What that is a patch against is like this page, too. An old page is compared further, so it
+            // has to stay where it is.
+            if worker.run.stage == Stage::Old {
+                return Ok(false);
+            }
+            let [reference, page] = &mut worker.both;
+            let space = &mut worker.space;
+            base = self.base_of_shared(number);
+            let Some(number) = base else {
+                return Ok(false);
+            };
+            worker.work.read += 1;
+            let (codec, stream) = (&mut space.codec, &mut space.stream);
+            let done = self.decode_shared(codec, stream, index, number, reference);
+            if done.is_err() {
+                return Ok(false);
+            }
+            if reference == page {
+                return match self.refer_to_base((other, found), number)? {
+                    true => self.link_to(index, number, &self.tiers.deduplicated),
+                    false => Ok(false),
+                };
+            }
         }
         worker.work.compressed += 1;
         let both = worker.both.as_flattened();
@@ -126,7 +149,11 @@ where
             return Ok(false);
         };
         room.copy_from_slice(stored);
-        let Some(base) = self.share(worker, (other, found))? else {
+        let base = match base {
+            None => self.share(worker, (other, found))?,
+            Some(base) => self.refer_to_base((other, found), base)?.then_some(base),
+        };
+        let Some(base) = base else {
             return Ok(false);
         };
         let Some((number, key)) = self.free_number(worker, true, index)? else {
@@ -151,6 +178,15 @@ where
         add(&self.tiers.shared, 1);
         add(&self.tiers.patches, 1);
         self.link_to(index, number, &self.tiers.patched)
+    }
+
+    /// One reference more to the base of the patch that a page is. False if the page is another now.
+    fn refer_to_base(&self, (index, seen): (u64, Seen), base: u32) -> Result<bool, Error> {
+        // While the slot is held its link keeps the patch, and that its base.
+        let Some((_slot, now)) = self.marked(index)? else {
+            return Ok(false);
+        };
+        Ok(now.form == seen.form && self.refer(base))
     }
 
     /// Uses up a reference to a shared object: for the link of a page, if it was not overwritten since
@@ -244,7 +280,7 @@ where
     ) -> Result<Option<(u32, u64)>, Error> {
         // Where many are shared, neighbours keep their places, whichever part of the run finds them: they
         // may form a cluster. Where few are, such slots would be far between, and each take a leaf.
-        if worker.run.finds_many()
+        if worker.run.finds_many(self.pages())
             && let Ok(number) = u32::try_from(index)
             && let Some(key) = self.layout.shared(number)
             && self.slots.state(key)? == SlotState::Empty
