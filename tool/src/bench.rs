@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use compcache_bench::result::{BenchResult, TiersResult};
-use compcache_bench::tiers::{OPERATIONS_OF_A_DAY, TiersPlan};
+use compcache_bench::tiers::{OPERATIONS_OF_A_DAY, Tiered, TiersPlan};
 use compress::AnyCodec;
+use compress::Ladder;
 use serde::Serialize;
 
 use crate::cli::{BenchArgs, OptionalPid, ReportArgs};
@@ -29,7 +30,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
     let pages = load(args, &progress)?;
     let mut say = |what: &str, done: f64| progress.say(what, done);
     let result = if args.tiers {
-        run_tiers_bench(&pages, &tiers_plan(args), &mut say)?
+        let ladder = Tiered::ladder(args.recompress)?;
+        run_tiers_bench(&pages, &tiers_plan(args, &ladder), &ladder, &mut say)?
     } else {
         let options = BenchOptions {
             codecs: each_once(&args.codecs),
@@ -73,13 +75,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
     }
 }
 
-fn tiers_plan(args: &BenchArgs) -> TiersPlan {
+fn tiers_plan(args: &BenchArgs, ladder: &Ladder) -> TiersPlan {
     let day = args.long.then_some(OPERATIONS_OF_A_DAY);
     TiersPlan {
         seed: args.seed,
         quick: args.quick,
         long: args.operations.or(day),
         backing: args.backing.clone(),
+        codecs: ladder.to_string(),
     }
 }
 

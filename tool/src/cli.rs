@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use compcache_bench::tiers::Tiered;
 use compress::AnyCodec;
 
 use crate::config::ConfigArgs;
@@ -137,6 +138,15 @@ pub(crate) struct BenchArgs {
     /// Compare the tiered store with LZ4 alone and zstd level 1 alone, by the access pattern below
     #[arg(long, conflicts_with_all = ["codecs", "threads", "zram"])]
     pub(crate) tiers: bool,
+    /// With --tiers: codec for cold pages, lz4hc, zstd or zstd:LEVEL [default: zstd:14]
+    #[arg(
+        long,
+        value_name = "CODEC",
+        requires = "tiers",
+        allow_hyphen_values = true,
+        value_parser = parse_dense
+    )]
+    pub(crate) recompress: Option<AnyCodec>,
     /// With --tiers: also a long run, memory over 10^8 operations
     #[arg(long, requires = "tiers")]
     pub(crate) long: bool,
@@ -417,6 +427,17 @@ pub(crate) fn one_line(error: &clap::Error, subcommand: Option<&str>) -> String 
     }
 }
 
+/// A codec for cold pages.
+fn parse_dense(text: &str) -> Result<AnyCodec, String> {
+    let codec: AnyCodec = text.parse().map_err(|error| format!("{error}"))?;
+    match Tiered::ladder(Some(codec)) {
+        Ok(_) => Ok(codec),
+        Err(_) => Err(format!(
+            "expected lz4hc, zstd or zstd:LEVEL, which are denser than lz4, got {codec}"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -457,6 +478,9 @@ mod tests {
             ),
             (vec!["bench", "--max-pages", "5"], "--pid"),
             (vec!["bench", "--long"], "--tiers"),
+            (vec!["bench", "--recompress", "zstd"], "--tiers"),
+            (vec!["bench", "--tiers", "--recompress", "lz4"], "denser"),
+            (vec!["bench", "--tiers", "--recompress", "gzip"], "gzip"),
             (vec!["bench", "--operations", "5"], "--tiers"),
             (vec!["bench", "--tiers", "--operations", "0"], "1..="),
             (vec!["bench", "--backing", "x"], "--tiers"),

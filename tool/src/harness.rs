@@ -2,8 +2,8 @@
 
 use compcache_bench::result::BenchResult;
 use compcache_bench::run::Plan;
-use compcache_bench::tiers::{Tiered, TiersPlan, run_tiers};
-use compress::AnyCodec;
+use compcache_bench::tiers::{StoreOptions, Tiered, TiersPlan, run_tiers};
+use compress::{AnyCodec, Ladder};
 
 use crate::pages::PageSet;
 
@@ -48,9 +48,11 @@ pub(crate) fn run_bench(
 pub(crate) fn run_tiers_bench(
     pages: &PageSet,
     plan: &TiersPlan,
+    ladder: &Ladder,
     progress: &mut dyn FnMut(&str, f64),
 ) -> Result<BenchResult, String> {
-    let tiers = run_tiers(pages.bytes(), plan, &Tiered::build, progress)?;
+    let build = |options: &StoreOptions| Tiered::build(ladder, options);
+    let tiers = run_tiers(pages.bytes(), plan, &build, progress)?;
     Ok(BenchResult {
         version: 1,
         pages: pages.info(),

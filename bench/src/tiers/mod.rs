@@ -75,6 +75,8 @@ pub struct TiersPlan {
     pub long: Option<u64>,
     /// Where the backing file is to be.
     pub backing: Option<PathBuf>,
+    /// What the tiered store compresses with, for the results: `lz4 zstd:14`.
+    pub codecs: String,
 }
 
 impl TiersPlan {
@@ -139,6 +141,7 @@ pub fn run_tiers(
         .transpose()?;
     progress("done", 1.0);
     Ok(TiersResult {
+        codecs: plan.codecs.clone(),
         cold80,
         cold95,
         copies,

@@ -9,6 +9,9 @@ use crate::result::Latency;
 /// Everything about the tiered store, beside LZ4 alone and zstd alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TiersResult {
+    /// Codecs of the tiered store: that of new pages, then that of cold ones.
+    #[serde(default)]
+    pub codecs: String,
     /// 80 % of the pages are cold.
     pub cold80: TierSetting,
     /// 95 % of the pages are cold.

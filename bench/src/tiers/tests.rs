@@ -263,6 +263,7 @@ fn the_keys_of_the_json_are_those_of_the_contract() {
         quick: true,
         long: Some(10_000),
         backing: None,
+        codecs: "map".to_owned(),
     };
     let build: Build<'_> = &|options| {
         if let Some(path) = &options.backing {
@@ -301,15 +302,26 @@ fn the_tiered_store_gets_through_all_parts() {
     let mut pages = some_pages(800, 3);
     let copy = changed_copy(&pages[..300], 5);
     pages.extend(copy.pages);
+    let ladder = Tiered::ladder(None).unwrap();
     let plan = TiersPlan {
         seed: 3,
         quick: true,
         long: Some(50_000),
         backing: None,
+        codecs: ladder.to_string(),
     };
     let bytes = pages.concat();
-    let result = run_tiers(&bytes, &plan, &Tiered::build, &mut |_, _| ()).unwrap();
+    let result = run_tiers(
+        &bytes,
+        &plan,
+        &|options| Tiered::build(&ladder, options),
+        &mut |_, _| (),
+    )
+    .unwrap();
     assert_eq!(result.mismatches(), 0);
+    assert_eq!(result.codecs, "lz4 zstd:14");
+    let lz4 = Tiered::ladder(Some("lz4".parse().unwrap()));
+    assert!(lz4.is_err_and(|error| error.contains("denser")));
     for (name, setting) in result.settings() {
         let tiered = &setting.stores[2];
         assert_eq!(tiered.name, "tiered");

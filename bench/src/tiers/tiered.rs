@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use compcache_tiers::backing::FileStore;
-use compcache_tiers::{Config, Error, Ladder};
+use compcache_tiers::{AnyCodec, Config, Error, Ladder};
 
 use super::result::{TierCounters, TierMemory};
 use super::store::{Page, PutError, Store, StoreOptions};
 use super::writeback::backing_bytes;
 
-/// The codecs: LZ4 for what is put, zstd for what is cold.
-const LADDER: &str = "lz4 zstd:9";
+/// For cold pages if nothing else is said. Levels below 14 are some percent less dense, and 15 takes a good part
+/// longer than 14 for next to nothing.
+const COLD_CODEC: &str = "zstd:14";
 /// Pages' worth of background work in a logical second, at most: some milliseconds.
 const BUDGET: u64 = 1024;
 /// The page cache with its policy, and a backing store if there is to be one.
@@ -21,13 +22,23 @@ pub struct Tiered {
 }
 
 impl Tiered {
-    /// A store as the options say.
+    /// The codecs of a store: LZ4 for what is put, and this one, or else the default, for what is cold.
+    ///
+    /// # Errors
+    /// A codec that is not denser than LZ4, in words.
+    pub fn ladder(cold: Option<AnyCodec>) -> Result<Ladder, String> {
+        let cold = cold.map_or_else(|| COLD_CODEC.to_owned(), |codec| codec.to_string());
+        let ladder = format!("lz4 {cold}").parse::<Ladder>();
+        ladder.map_err(|error| error.to_string())
+    }
+
+    /// A store as the options say, with these codecs.
     ///
     /// # Errors
     /// What the system refuses, in words.
-    pub fn build(options: &StoreOptions) -> Result<Box<dyn Store>, String> {
+    pub fn build(ladder: &Ladder, options: &StoreOptions) -> Result<Box<dyn Store>, String> {
         let in_words = |error: &dyn std::fmt::Display| format!("tiered: {error}");
-        let ladder: Ladder = LADDER.parse().map_err(|error| in_words(&error))?;
+        let ladder = ladder.clone();
         let mut pages = compcache::Config::new(options.pages);
         pages.mem_limit = options.mem_limit;
         let mut config = Config::default();

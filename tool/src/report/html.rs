@@ -200,7 +200,8 @@ fn tiers_tables(tiers: &TiersResult) -> String {
         "patches",
         "wrong",
     ];
-    let mut html = String::new();
+    let codecs = escape(&tiers.codecs);
+    let mut html = format!("<p>Codec of new pages and of cold ones: {codecs}.</p>\n");
     for (name, setting) in tiers.settings() {
         let rows: Vec<(bool, Vec<String>)> = setting
             .stores

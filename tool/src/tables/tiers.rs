@@ -9,7 +9,10 @@ use crate::units::{bytes, grouped};
 
 /// All parts.
 pub(super) fn tiers(result: &TiersResult) -> String {
-    let mut text = String::new();
+    let mut text = format!(
+        "\nTiers: codec of new pages and of cold ones: {}\n",
+        result.codecs
+    );
     for (name, setting) in result.settings() {
         text.push_str(&settings_memory(name, setting));
         text.push_str(&settings_times(name, setting));
