@@ -435,7 +435,7 @@ fn pages_that_become_old_while_others_are_compared_are_compared_next() {
     let mut model = alone(Config::new(DEVICE));
     let policy = policy();
     let mut now = 0;
-    let mut put = |model: &mut Model<_, 4096>, index, seed| {
+    let put = |model: &mut Model<_, 4096>, index, seed| {
         let page: Page<4096> = mixed(seed, 100);
         model.cache.put(index, &page).unwrap();
         model.map.insert(index, page);
@@ -445,7 +445,9 @@ fn pages_that_become_old_while_others_are_compared_are_compared_next() {
         tick_at(model, &policy, *now)
     };
     (0..300).for_each(|page| put(&mut model, page, page));
-    (0..8).for_each(|_| drop(turn(&mut model, &mut now)));
+    for _ in 0..8 {
+        turn(&mut model, &mut now);
+    }
     assert_eq!(model.cache.tier_stat().deduplicated, 0);
     // Some copies come, and the others a turn later.
     (0..60).for_each(|page| put(&mut model, 1000 + page, page));
@@ -460,7 +462,9 @@ fn pages_that_become_old_while_others_are_compared_are_compared_next() {
         }
     }
     assert!(busy > 12, "it was not under way");
-    (0..20).for_each(|_| drop(turn(&mut model, &mut now)));
+    for _ in 0..20 {
+        turn(&mut model, &mut now);
+    }
     assert_eq!(model.cache.tier_stat().deduplicated, 300);
     assert_eq!(turn(&mut model, &mut now), Work::default());
     model.verify();
