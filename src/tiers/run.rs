@@ -141,7 +141,8 @@ impl Run {
             _ => u128::from(self.count),
         };
         // Merged, to those that were compared; of all new ones, to all.
-        let found = u128::from(self.merged) * u128::from(self.new) * u128::from(DENSE_SHARE);
+        let new = self.new.max(self.done + self.count);
+        let found = u128::from(self.merged) * u128::from(new) * u128::from(DENSE_SHARE);
         self.merged > DENSE_MIN && found > (u128::from(self.done) + seen) * u128::from(self.pages)
     }
 }

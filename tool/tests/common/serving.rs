@@ -250,8 +250,21 @@ pub(crate) fn fio(dir: &Path, options: &[&str]) -> Value {
     let output = dir.join("fio.json").display().to_string();
     let file = format!("--output={output}");
     let fixed = ["--output-format=json", &file, "--group_reporting"];
-    client("fio", &[&fixed, options].concat());
-    let document = std::fs::read_to_string(&output).unwrap();
+    let done = client_output("fio", &[&fixed, options].concat());
+    let document = std::fs::read_to_string(&output).unwrap_or_default();
+    // What it has to complain about it writes there, around the results.
+    let said: Vec<&str> = document
+        .lines()
+        .filter(|line| !line.starts_with([' ', '{', '}']) || line.contains("\"error\""))
+        .collect();
+    assert!(
+        done.status.success(),
+        "fio {options:?}: {}: {}{}{}",
+        done.status,
+        text(&done.stdout),
+        text(&done.stderr),
+        said.join("\n")
+    );
     let document: Value = serde_json::from_str(&document[document.find('{').unwrap()..]).unwrap();
     assert_eq!(document["jobs"][0]["error"], 0);
     document

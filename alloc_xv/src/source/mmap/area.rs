@@ -442,25 +442,24 @@ impl<const PAGE: usize> Area<PAGE> {
         let mut len = 0;
         // SAFETY: all of the parts are free, and stay so under the state's lock.
         let drop_parts = |parts: &[(usize, usize)]| unsafe { self.map.drop_parts(parts) };
+        // What was noted twice is dropped once.
+        let mut frame = 0;
         for &(first, count) in runs {
-            let mut frame = first as usize;
-            let end = frame + count as usize;
+            frame = frame.max(first as usize);
+            let end = first as usize + count as usize;
             while frame < end {
                 let free = state.taken_map.free_run(frame, end - frame);
-                let (from, to) = (frame * PAGE, (frame + free) * PAGE);
+                let (from, bytes) = (frame * PAGE, free * PAGE);
                 frame += free.max(1);
                 match parts[..len].last_mut() {
                     _ if free == 0 => {}
-                    // What was noted twice is dropped once.
-                    Some((start, bytes)) if from <= *start + *bytes => {
-                        *bytes = (*bytes).max(to - *start);
-                    }
+                    Some((start, before)) if from == *start + *before => *before += bytes,
                     _ => {
                         if len == PARTS_MAX {
                             drop_parts(&parts);
                             len = 0;
                         }
-                        parts[len] = (from, to - from);
+                        parts[len] = (from, bytes);
                         len += 1;
                     }
                 }

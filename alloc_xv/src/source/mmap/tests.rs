@@ -69,6 +69,34 @@ fn what_was_given_back_before_the_helper_came_does_not_stay() {
     assert!(area.resident_bytes() <= 1024 * 4096 * 105 / 100);
 }
 
+/// A run was noted, one of its pages taken again, and another noted once more: the second note lay before the part
+/// that was last dropped, and its length was computed below zero.
+#[test]
+fn notes_inside_others_are_dropped_once() {
+    let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Nothing, false).unwrap();
+    let base = area.start();
+    let byte = |frame: usize| {
+        // SAFETY: the area is this test's own.
+        unsafe { &mut *base.0.add(frame * 4096) }
+    };
+    for frame in 0..8192 {
+        area.take_exactly(frame).unwrap();
+        *byte(frame) = 1;
+    }
+    area.give_back_run(1000, 20);
+    for frame in [1005, 1010, 1003] {
+        area.take_exactly(frame).unwrap();
+    }
+    area.give_back(1003);
+    area.give_back_run(2000, 300);
+    for frame in 1000..1020 {
+        let taken = [1005, 1010].contains(&frame);
+        assert_eq!(*byte(frame), u8::from(taken), "frame {frame}");
+    }
+    assert_eq!(*byte(999), 1);
+    assert_eq!(*byte(1020), 1);
+}
+
 /// A page at the end of a pool was given back and taken again many times a millisecond. It was noted each
 /// time; the older notes sent it back to the system though it had just been used, and each time it was
 /// taken it was faulted in.
