@@ -470,6 +470,25 @@ fn pages_that_become_old_while_others_are_compared_are_compared_next() {
     model.verify();
 }
 
+/// In each batch the same pages were merged with each other before they met those of the batches before: as
+/// many objects with the same bytes were left as there were batches.
+#[test]
+fn pages_of_all_batches_share_one_object() {
+    let mut model = alone(Config::new(DEVICE));
+    let same: Page<4096> = mixed(7777, 100);
+    for index in 0..400 {
+        let page = match index % 20 {
+            3 | 11 => same.clone(),
+            _ => mixed(index, 100),
+        };
+        model.cache.put(index, &page).unwrap();
+        model.map.insert(index, page);
+    }
+    model.cache.merge_all(&mut model.worker, || true).unwrap();
+    assert_eq!(model.cache.tier_stat().shared, 1);
+    model.verify();
+}
+
 /// New pages that were all like one that was there were merged with each other first: then the old page
 /// became what one of them had, and the others kept a second object with the same bytes.
 #[test]

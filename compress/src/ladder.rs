@@ -108,8 +108,8 @@ pub struct Ladder {
     rungs: [Option<AnyCodec>; RUNGS_MAX],
     /// Bytes of the longest unit.
     unit_len: usize,
-    /// What all workspaces read with.
-    readers: Arc<Readers>,
+    /// What all workspaces read with, if there are rungs.
+    readers: Option<Arc<Readers>>,
     /// A place for one, if zstd is among the rungs.
     #[cfg(feature = "zstd")]
     dictionary: Option<Arc<OnceLock<Dictionary>>>,
@@ -149,6 +149,7 @@ impl Ladder {
         let (max, got) = (RUNGS_MAX, rung);
         let place = self.rungs.get_mut(rung - 1);
         *place.ok_or(LadderError::TooManyRungs { max, got })? = Some(codec);
+        self.readers.get_or_insert_default();
         #[cfg(feature = "zstd")]
         if codec.id() == CodecId::Zstd && self.dictionary.is_none() {
             self.dictionary = Some(Arc::new(OnceLock::new()));
@@ -161,7 +162,7 @@ impl Ladder {
     #[must_use]
     pub fn with_unit_len(mut self, len: usize) -> Self {
         self.unit_len = len.clamp(UNIT_LEN_MIN, UNIT_LEN_MAX);
-        self.readers = Arc::default();
+        self.readers = self.readers.map(|_| Arc::default());
         self
     }
 
@@ -185,19 +186,18 @@ impl Ladder {
     /// # Errors
     /// [`WorkspaceError::OutOfMemory`] and [`WorkspaceError::Failed`]; what was made stays.
     pub fn reserve_readers(&self, count: usize) -> Result<(), WorkspaceError> {
-        match self.rungs() {
-            0 => Ok(()),
-            _ => self.readers.reserve(self, count),
+        match &self.readers {
+            None => Ok(()),
+            Some(readers) => readers.reserve(self, count),
         }
     }
 
     /// The memory that all who read share, in bytes: see the type's text. 0 without rungs.
     #[must_use]
     pub fn readers_bytes(&self) -> usize {
-        match self.rungs() {
-            0 => 0,
-            _ => self.readers.heap_bytes(),
-        }
+        self.readers
+            .as_ref()
+            .map_or(0, |readers| readers.heap_bytes())
     }
 
     /// Lets all rungs that are zstd compress with a dictionary, from now on.
@@ -284,9 +284,15 @@ impl Ladder {
         };
         Ok(LadderWorkspace {
             first: self.first.workspace(page_len)?,
-            readers: (self.rungs() > 0).then(|| self.readers.clone()),
+            readers: self.readers.clone(),
             tools,
         })
+    }
+
+    /// What a workspace reads with, if it is this ladder's or a clone's.
+    fn own<'r>(&self, readers: &'r Option<Arc<Readers>>) -> Option<&'r Readers> {
+        let (own, readers) = (self.readers.as_ref()?, readers.as_ref()?);
+        Arc::ptr_eq(own, readers).then_some(&**readers)
     }
 
     /// Whether some codec's streams are stored under `id`.
@@ -360,7 +366,7 @@ impl From<AnyCodec> for Ladder {
             first,
             rungs: [None; RUNGS_MAX],
             unit_len: UNIT_LEN_MAX,
-            readers: Arc::default(),
+            readers: None,
             #[cfg(feature = "zstd")]
             dictionary: None,
         }
@@ -510,7 +516,7 @@ impl Codec for Ladder {
         let LadderWorkspace { first, readers, .. } = workspace;
         // LZ4 needs nothing to decode.
         let needs = matches!(id, CodecId::Zstd | CodecId::ZstdDict) && id != self.first.id();
-        let readers = readers.as_ref().filter(|_| needs);
+        let readers = self.own(readers).filter(|_| needs);
         let mut set = readers.map(|readers| readers.lend(self));
         let decoders = set
             .as_mut()
@@ -567,7 +573,9 @@ impl Codec for Ladder {
         if unit_len > max {
             return Err(too_long);
         }
-        let mut lent = readers.as_ref().ok_or(too_long)?.lend(self);
+        let (expected, got) = (id, first.id());
+        let wrong = DecompressError::WrongWorkspace { expected, got };
+        let mut lent = self.own(readers).ok_or(wrong)?.lend(self);
         let Set {
             stored,
             unit,

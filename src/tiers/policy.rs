@@ -102,7 +102,7 @@ pub(crate) struct Progress {
     unseen: u64,
     cold: u64,
     /// Reads and writes when the last turn began, the policy, and the limit; and the same if that turn
-    /// changed no age.
+    /// changed no age and left nothing for a run.
     quiet_at: Option<Situation>,
     began_at: Option<Situation>,
     /// The page that the sweep is at, and the cluster; `None` if there is none.
@@ -157,8 +157,9 @@ where
     W: Deref<Target = [Shared<C, PAGE>]>,
     L: RawMutex,
 {
-    /// Work that a step of a tick may do over its budget: two units read and one compressed.
-    pub const TICK_OVER: u64 = 128;
+    /// Work that a step of a tick may do over its budget: a unit whose pages are all compared with a patch and
+    /// its base, and become patches against another page; or two units read and one compressed.
+    pub const TICK_OVER: u64 = 256;
 
     /// Does what the policy wants done at `now_ms`, milliseconds of any clock that does not go back: at
     /// most `budget` pages' worth of work, and [`TICK_OVER`](Self::TICK_OVER) more. Whoever has nothing

@@ -43,8 +43,6 @@ const PRINT_BITS: u32 = 29;
 const DENSE_SHARE: u64 = 16;
 /// That is not said of fewer.
 const DENSE_MIN: u64 = 32;
-/// If no more than one page of so many was there before, new pages need not wait for the old ones.
-const OLD_SHARE: u64 = 8;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +50,7 @@ pub(crate) struct Run {
     pub(crate) stage: Stage,
     /// Pages that were compared before count as new.
     all: bool,
-    /// New pages are merged when they are put into the table.
+    /// New pages are merged when they are put into the table: none was there before.
     at_once: bool,
     /// Pages that were stored when the run began, and those of them that were new.
     pages: u64,
@@ -126,7 +124,7 @@ impl Run {
         (self.from, self.to, self.next) = (from, from, from);
         self.done += self.count;
         (self.count, self.pairs) = (0, 0);
-        self.at_once = self.all || self.old() <= self.pages / OLD_SHARE;
+        self.at_once = self.old() == 0;
     }
 
     /// A page became a link to what another one has.
@@ -216,8 +214,7 @@ where
                 let (full, pages) = (run.count >= run.batch_max(), self.pages());
                 let (stage, from) = match run.stage {
                     Stage::New if !full && run.to < pages => return Ok(true),
-                    Stage::New if run.count > 0 && run.old() > 0 => (Stage::Old, 0),
-                    Stage::New if run.pairs > 0 => (Stage::Again, run.from),
+                    Stage::New if run.count > 0 => (Stage::Old, 0),
                     Stage::Old if run.next < self.old_end(run) => return Ok(true),
                     Stage::Old if run.pairs > 0 => (Stage::Again, run.from),
                     Stage::Again if run.next < run.to => return Ok(true),
@@ -244,7 +241,7 @@ where
             Stage::New => (run.all || !seen.life.is_seen()) && seen.life.age() >= ages.same,
             Stage::Again => {
                 let merged = matches!(seen.form, Form::Shared(_));
-                !merged && !seen.life.is_seen() && seen.life.age() >= ages.same
+                !merged && (run.all || !seen.life.is_seen()) && seen.life.age() >= ages.same
             }
             _ => run.all || seen.life.is_seen(),
         };

@@ -91,7 +91,7 @@ impl Desk {
         self.bytes
             .reserve(BATCH_BYTES + 2 * compcache_backing::RECORD_MAX);
         self.ladder
-            .reserve_readers(readers())
+            .reserve_readers(readers() + 1)
             .map_err(Error::Workspace)?;
         self.records.reserve(BATCH_RECORDS);
         self.tokens.reserve(BATCH_RECORDS);

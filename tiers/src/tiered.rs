@@ -61,7 +61,7 @@ impl Default for Config {
     }
 }
 
-/// Workspaces that a cache has: as many as it can use.
+/// Workspaces that a cache has.
 pub(crate) fn readers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) + 1
 }
@@ -104,8 +104,9 @@ impl Tiered {
         let ladder = ladder.with_unit_len(pages.unit);
         let readers = readers();
         if config.keep_worker {
+            // And one for the worker, or who brings pages back.
             ladder
-                .reserve_readers(readers)
+                .reserve_readers(readers + 1)
                 .map_err(compcache::BuildError::Workspace)?;
         }
         let workspace_bytes = readers * size_of::<Workspace<Ladder, PAGE>>();

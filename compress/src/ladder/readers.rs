@@ -62,9 +62,15 @@ impl Readers {
     /// Makes sets until there are `count`.
     pub(super) fn reserve(&self, ladder: &Ladder, count: usize) -> Result<(), WorkspaceError> {
         for place in self.places.iter().take(count) {
-            let mut place = place.lock();
-            if place.is_none() {
-                self.make(&mut place, ladder)?;
+            let backoff = Backoff::new();
+            let mut set = loop {
+                match place.try_lock() {
+                    Some(set) => break set,
+                    None => backoff.snooze(),
+                }
+            };
+            if set.is_none() {
+                self.make(&mut set, ladder)?;
             }
         }
         Ok(())

@@ -254,7 +254,7 @@ fn texts_round_trip() {
     }
 }
 
-/// Workspaces of a ladder without rungs are those of the codec, and a pointer.
+/// Workspaces of a ladder without rungs are those of the codec, and two pointers.
 #[test]
 fn without_rungs_nothing_is_added() {
     for ladder in ladders().iter().filter(|ladder| ladder.rungs() == 0) {
@@ -385,9 +385,8 @@ fn readers_share_what_they_read_with() {
 fn readers_wait_for_each_other() {
     let ladder: Ladder = "lz4 lz4hc".parse().unwrap();
     let mut worker = ladder.worker_workspace(4096).unwrap();
-    let mut lent: Vec<_> = (0..READERS_MAX)
-        .map(|_| ladder.readers.lend(&ladder))
-        .collect();
+    let sets = ladder.readers.clone().unwrap();
+    let mut lent: Vec<_> = (0..READERS_MAX).map(|_| sets.lend(&ladder)).collect();
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| {
             let all = &mut |bytes: &[u8]| Some(0..bytes.len());

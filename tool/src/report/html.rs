@@ -201,7 +201,10 @@ fn tiers_tables(tiers: &TiersResult) -> String {
         "wrong",
     ];
     let codecs = escape(&tiers.codecs);
-    let mut html = format!("<p>Codec of new pages and of cold ones: {codecs}.</p>\n");
+    let mut html = String::new();
+    if !codecs.is_empty() {
+        html = format!("<p>Codec of new pages and of cold ones: {codecs}.</p>\n");
+    }
     for (name, setting) in tiers.settings() {
         let rows: Vec<(bool, Vec<String>)> = setting
             .stores

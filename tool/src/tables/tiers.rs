@@ -9,10 +9,12 @@ use crate::units::{bytes, grouped};
 
 /// All parts.
 pub(super) fn tiers(result: &TiersResult) -> String {
-    let mut text = format!(
-        "\nTiers: codec of new pages and of cold ones: {}\n",
-        result.codecs
-    );
+    let mut text = String::new();
+    // Results of earlier versions do not say.
+    if !result.codecs.is_empty() {
+        let codecs = &result.codecs;
+        text = format!("\nTiers: codec of new pages and of cold ones: {codecs}\n");
+    }
     for (name, setting) in result.settings() {
         text.push_str(&settings_memory(name, setting));
         text.push_str(&settings_times(name, setting));
