@@ -69,20 +69,24 @@ fn what_was_given_back_before_the_helper_came_does_not_stay() {
     assert!(area.resident_bytes() <= 1024 * 4096 * 105 / 100);
 }
 
+/// Takes the first frames and writes a 1 to the beginning of each; reads what is there now.
+fn take_and_fill(area: &area::Area<4096>, frames: usize) -> impl Fn(usize) -> u8 {
+    let base = area.start();
+    for frame in 0..frames {
+        area.take_exactly(frame).unwrap();
+        // SAFETY: the frame was just taken, and nobody else has the area.
+        unsafe { *base.0.add(frame * 4096) = 1 };
+    }
+    // SAFETY: all of an area that is there can be read.
+    move |frame| unsafe { *area.start().0.add(frame * 4096) }
+}
+
 /// A run was noted, one of its pages taken again, and another noted once more: the second note lay before the part
 /// that was last dropped, and its length was computed below zero.
 #[test]
 fn notes_inside_others_are_dropped_once() {
     let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Nothing, false).unwrap();
-    let base = area.start();
-    let byte = |frame: usize| {
-        // SAFETY: the area is this test's own.
-        unsafe { &mut *base.0.add(frame * 4096) }
-    };
-    for frame in 0..8192 {
-        area.take_exactly(frame).unwrap();
-        *byte(frame) = 1;
-    }
+    let byte = take_and_fill(&area, 8192);
     area.give_back_run(1000, 20);
     for frame in [1005, 1010, 1003] {
         area.take_exactly(frame).unwrap();
@@ -91,10 +95,10 @@ fn notes_inside_others_are_dropped_once() {
     area.give_back_run(2000, 300);
     for frame in 1000..1020 {
         let taken = [1005, 1010].contains(&frame);
-        assert_eq!(*byte(frame), u8::from(taken), "frame {frame}");
+        assert_eq!(byte(frame), u8::from(taken), "frame {frame}");
     }
-    assert_eq!(*byte(999), 1);
-    assert_eq!(*byte(1020), 1);
+    assert_eq!(byte(999), 1);
+    assert_eq!(byte(1020), 1);
 }
 
 /// A page at the end of a pool was given back and taken again many times a millisecond. It was noted each
@@ -103,15 +107,7 @@ fn notes_inside_others_are_dropped_once() {
 #[test]
 fn frames_that_come_and_go_stay() {
     let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Chunks, false).unwrap();
-    let base = area.start();
-    let byte = |frame: usize| {
-        // SAFETY: the area is this test's own, and the frame taken.
-        unsafe { &mut *base.0.add(frame * 4096) }
-    };
-    for frame in 0..4096 {
-        area.take_exactly(frame).unwrap();
-        *byte(frame) = 1;
-    }
+    let byte = take_and_fill(&area, 4096);
     for turn in 0..1000 {
         // Others go for good, some at a time.
         area.give_back(turn);
@@ -121,14 +117,14 @@ fn frames_that_come_and_go_stay() {
         area.tidy();
         for frame in [4093, 4094, 4095] {
             area.take_exactly(frame).unwrap();
-            assert_eq!(*byte(frame), 1, "turn {turn}: frame {frame} was dropped");
+            assert_eq!(byte(frame), 1, "turn {turn}: frame {frame} was dropped");
         }
         // In one go, and from the other end.
         area.give_back_run(4080, 8);
         area.tidy();
         for frame in (4080..4088).rev() {
             area.take_exactly(frame).unwrap();
-            assert_eq!(*byte(frame), 1, "turn {turn}: frame {frame} was dropped");
+            assert_eq!(byte(frame), 1, "turn {turn}: frame {frame} was dropped");
         }
     }
     let bytes = 3096 * 4096;
