@@ -2,34 +2,8 @@
 //! the C heap; the unit tests look at their size.)
 #![cfg(all(feature = "lz4", feature = "alloc"))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use allocation_counter::measure;
 use compress::{Codec, Ladder, LadderWorkspace};
-
-struct Counting;
-
-thread_local! {
-    static TAKEN: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: all calls go to the system's allocator, unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that ends has no counter any more.
-        let _ = TAKEN.try_with(|taken| taken.set(taken.get() + 1));
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A page that compresses, with something in it that does not.
 fn unit(len: usize, seed: u32) -> Vec<u8> {
@@ -51,34 +25,35 @@ fn work(ladder: &Ladder, worker: &mut LadderWorkspace, reader: &mut LadderWorksp
     let mut out = vec![0; ladder.max_compressed_len(65536)];
     let mut back = vec![0; 4096];
 
-    let before = TAKEN.get();
-    for rung in 0..=ladder.rungs() {
-        let id = ladder.rung_id(rung).expect("a rung");
-        let len = ladder.compress_rung(rung, worker, &small, &mut out);
-        let len = len.expect("room for a page");
-        ladder
-            .decompress_id(id, reader, &out[..len], &mut back)
-            .expect("its own stream");
-        assert!(back == small);
-        if rung > 0 {
-            let len = ladder.compress_rung(rung, worker, &big, &mut out);
-            let (head, tail) = out[..len.expect("room for a unit")].split_at(100);
-            let all = &mut |bytes: &[u8]| Some(0..bytes.len());
-            let mut same = false;
-            let done = &mut |got: &[u8]| same = got == big;
+    let taken = measure(|| {
+        for rung in 0..=ladder.rungs() {
+            let id = ladder.rung_id(rung).expect("a rung");
+            let len = ladder.compress_rung(rung, worker, &small, &mut out);
+            let len = len.expect("room for a page");
             ladder
-                .decompress_unit(id, reader, &[head, tail], big.len(), all, done)
+                .decompress_id(id, reader, &out[..len], &mut back)
                 .expect("its own stream");
-            assert!(same);
+            assert!(back == small);
+            if rung > 0 {
+                let len = ladder.compress_rung(rung, worker, &big, &mut out);
+                let (head, tail) = out[..len.expect("room for a unit")].split_at(100);
+                let all = &mut |bytes: &[u8]| Some(0..bytes.len());
+                let mut same = false;
+                let done = &mut |got: &[u8]| same = got == big;
+                ladder
+                    .decompress_unit(id, reader, &[head, tail], big.len(), all, done)
+                    .expect("its own stream");
+                assert!(same);
+            }
         }
-    }
-    let len = ladder.compress_patch(reader, &both, 4096, &mut out);
-    let patch = &out[..len.expect("room for a page")];
-    ladder
-        .decompress_patch(reader, &small, patch, &mut back)
-        .expect("its own patch");
-    assert!(back == both[4096..]);
-    assert_eq!(TAKEN.get(), before, "{ladder}: taken while at work");
+        let len = ladder.compress_patch(reader, &both, 4096, &mut out);
+        let patch = &out[..len.expect("room for a page")];
+        ladder
+            .decompress_patch(reader, &small, patch, &mut back)
+            .expect("its own patch");
+        assert!(back == both[4096..]);
+    });
+    assert_eq!(taken.count_total, 0, "{ladder}: taken while at work");
 }
 
 #[test]
@@ -90,10 +65,12 @@ fn nothing_is_allocated_after_the_workspaces_are_made() {
     };
     for text in texts {
         let ladder: Ladder = text.parse().expect("a ladder of this build");
-        let before = TAKEN.get();
-        let mut worker = ladder.worker_workspace(4096).expect("memory");
-        let mut reader = ladder.workspace(4096).expect("memory");
-        let taken = TAKEN.get() - before;
+        let mut made = None;
+        let taken =
+            measure(|| made = Some((ladder.worker_workspace(4096), ladder.workspace(4096))));
+        let taken = taken.count_total;
+        let (worker, reader) = made.expect("it was run");
+        let (mut worker, mut reader) = (worker.expect("memory"), reader.expect("memory"));
         // A ladder without rungs takes none at all; the counter counts.
         assert_eq!(taken == 0, ladder.rungs() == 0, "{text}: {taken}");
         work(&ladder, &mut worker, &mut reader);

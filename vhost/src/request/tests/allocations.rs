@@ -1,34 +1,6 @@
 //! That no request allocates.
 
-#![allow(unsafe_code)]
-
 use super::*;
-use core::cell::Cell;
-use std::alloc::{GlobalAlloc, Layout, System};
-
-/// Counts what each thread allocates.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is handed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's promises are those of this call.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above; `pointer` came from `alloc`, and so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn no_request_allocates() {
@@ -75,15 +47,19 @@ fn no_request_allocates() {
             queue.set_avail_ring_address(Some(AVAILABLE as u32), None);
             queue.set_used_ring_address(Some(USED as u32), None);
             queue.set_ready(true);
-            let before = COUNT.get();
-            let chain = queue.iter(&memory).unwrap().next().unwrap();
-            let written = worker.serve(&disk, chain);
-            let _ = queue.add_used(&memory, 0, written);
+            let allocated = allocation_counter::measure(|| {
+                let chain = queue.iter(&memory).unwrap().next().unwrap();
+                let written = worker.serve(&disk, chain);
+                let _ = queue.add_used(&memory, 0, written);
+            });
             // What the cache and the thread need once, they have after the first round.
             if round > 0 {
-                count += COUNT.get() - before;
+                count += allocated.count_total;
             }
         }
     }
     assert_eq!(count, 0);
+    // The counter counts.
+    let one = allocation_counter::measure(|| drop(std::hint::black_box(vec![1; 100])));
+    assert_eq!(one.count_total, 1);
 }
