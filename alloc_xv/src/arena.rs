@@ -113,15 +113,43 @@ impl Arena {
     ) -> Result<Object, SpaceError> {
         let offset = self.space.alloc(frames, block_granules(size), index)?;
         let object = Object { offset, size, tag };
+        self.take_over(frames, index, cell, old, object);
+        Ok(object)
+    }
+
+    /// The same for an object whose bytes were written by who has the space's pen, so that nothing can fail.
+    pub(crate) fn replace_written<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        index: u32,
+        (cell, old): (&AtomicU64, Word),
+        size: u32,
+        tag: u16,
+    ) -> Object {
+        let offset = self.space.commit_pen(frames, block_granules(size), index);
+        let object = Object { offset, size, tag };
+        self.take_over(frames, index, cell, old, object);
+        object
+    }
+
+    /// Makes an entry, which is then locked, say that it has this object, and frees the block that it had.
+    #[inline]
+    fn take_over<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        index: u32,
+        cell: &AtomicU64,
+        old: Word,
+        object: Object,
+    ) {
         if old.meaning() == Meaning::Nothing {
             self.entries
                 .add_live(frames, index / EntryTable::leaf_len::<S>());
         }
         self.free_block(frames, old);
         self.objects += 1;
-        self.payload += u64::from(size);
+        self.payload += u64::from(object.size);
         entry::set_locked(cell, Word::object(object));
-        Ok(object)
     }
 
     /// Frees the block of what an entry held, if it held an object.

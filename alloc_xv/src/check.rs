@@ -6,7 +6,7 @@ use crate::frames::Frames;
 use crate::index::{Class, Index, NONE};
 use crate::pool_core::Core;
 use crate::source::PageSource;
-use crate::space::{Header, PageTable, SPARE_MAX, Space};
+use crate::space::{Header, PageTable, SPARE_MAX, Space, UNOWNED};
 use lock_api::RawMutex;
 
 type Checked<T = ()> = Result<T, &'static str>;
@@ -237,6 +237,12 @@ impl Arena {
         owner: u32,
         walk: &mut Walk,
     ) -> Checked<u32> {
+        if owner == UNOWNED {
+            let granules = self.space.pen.settled_granules();
+            ensure(granules > 0, "a block without an owner, and nobody writes")?;
+            walk.used += u64::from(granules);
+            return Ok(granules);
+        }
         let cell = self
             .entry(frames, owner)
             .ok_or("a block's owner has no entry")?;

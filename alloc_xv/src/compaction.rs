@@ -21,7 +21,7 @@ use crate::entry::{self, Meaning, Object, Word};
 use crate::frames::Frames;
 use crate::index::NONE;
 use crate::source::PageSource;
-use crate::space::{Header, PageTable, Space};
+use crate::space::{Header, PageTable, Space, UNOWNED};
 
 /// A pool under this many pages is left alone.
 const PAGES_MIN: u32 = 16;
@@ -186,6 +186,7 @@ impl Arena {
         frames: Frames<'_, S>,
         budget: Budget,
     ) -> Step {
+        self.space.settle_pen(frames);
         if self.space.gap == 0 {
             // What goes at once is no gain.
             self.space.release_spare(frames);
@@ -279,6 +280,11 @@ impl Arena {
             }
             Header::Used { owner, .. } => owner,
         };
+        if owner == UNOWNED {
+            self.space.cursor = scan + self.space.pen.settled_granules();
+            self.space.scan = self.space.cursor;
+            return Look::Passed;
+        }
         let Some(cell) = self.entry(frames, owner) else {
             return Look::NoPage;
         };
@@ -321,6 +327,9 @@ impl Arena {
 
     /// Granules of the block that entry `owner` owns.
     fn granules_of<S: PageSource>(&self, frames: Frames<'_, S>, owner: u32) -> u32 {
+        if owner == UNOWNED {
+            return self.space.pen.settled_granules();
+        }
         let word = self.entry(frames, owner).map_or(Word::NOTHING, entry::read);
         match word.meaning() {
             Meaning::Object(object) => object.granules(),

@@ -19,7 +19,7 @@ use crate::entry::{self, Meaning, Object, Word};
 use crate::frames::Frames;
 use crate::index::{Class, NONE};
 use crate::source::PageSource;
-use crate::space::{Header, PageTable, Space};
+use crate::space::{Header, PageTable, Space, UNOWNED};
 
 /// A page is sparse if at most this share of it is used, in percent.
 const SPARSE_PERCENT: u32 = 65;
@@ -60,6 +60,7 @@ struct Survey {
 impl Arena {
     /// Looks at up to `pages` pages and empties at most one.
     pub(crate) fn sweep_step<S: PageSource>(&mut self, frames: Frames<'_, S>, pages: u32) -> Swept {
+        self.space.settle_pen(frames);
         let backed = self.space.backed;
         let mut swept = Swept::default();
         for _ in 0..pages {
@@ -189,6 +190,9 @@ impl Arena {
 
     /// The object of an entry that nobody holds; otherwise the granules of its block.
     fn unheld<S: PageSource>(&self, frames: Frames<'_, S>, owner: u32) -> Result<Object, u32> {
+        if owner == UNOWNED {
+            return Err(self.space.pen.settled_granules());
+        }
         let word = self.entry(frames, owner).map_or(Word::NOTHING, entry::read);
         match word.meaning() {
             Meaning::Object(object) if word.is_locked() => Err(object.granules()),

@@ -162,6 +162,18 @@ impl<'c> Parts<'c> {
         Some(unsafe { core::slice::from_raw_parts(start, len as usize) })
     }
 
+    /// The object's bytes, to write; none if they are in several pieces.
+    #[inline]
+    pub(crate) fn contiguous_mut(&mut self) -> &mut [u8] {
+        if self.count != 1 {
+            return &mut [];
+        }
+        let (start, len) = self.at_hand[0];
+        // SAFETY: 1. the piece is payload of a block that no entry shows yet, inside taken frames of a window; 2. nobody
+        // else has this block, nothing moves it, and the frames stay, until whoever has `self` lets it go.
+        unsafe { core::slice::from_raw_parts_mut(start, len as usize) }
+    }
+
     /// The pieces, to read.
     pub(crate) fn fragments(&self, pool: (&dyn Resolve, usize)) -> Fragments<'_> {
         let mut fragments = Fragments::EMPTY;

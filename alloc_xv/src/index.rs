@@ -66,6 +66,19 @@ impl Index {
         }
     }
 
+    /// Whether every list is empty.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first_bitmap == 0
+    }
+
+    /// Whether every list is empty but that of `class`, which begins with `head`.
+    pub(crate) fn has_only(&self, class: Class, head: u32) -> bool {
+        self.first_bitmap == 1 << class.first()
+            && self.second[class.first()] == 1 << class.second()
+            && self.head(class) == head
+    }
+
     /// First block of a list, or [`NONE`].
     #[inline]
     pub(crate) fn head(&self, class: Class) -> u32 {

@@ -89,7 +89,7 @@ pub use entry::{TAG_MAX, VALUE_MAX};
 pub use error::{AccessError, AllocError};
 pub use fragments::{FRAGMENTS_MAX, Fragments};
 pub use pool::{Handle, Pool, Reading, thread_hint};
-pub use slots::{Filling, Slot, SlotState, Slots, TRAILER_MAX, Touch};
+pub use slots::{Filling, Room, Slot, SlotState, Slots, TRAILER_MAX, Touch};
 pub use source::{
     Counting, Failing, FrameId, Limited, OutOfPages, PageSource, RegionError, RegionSource,
 };

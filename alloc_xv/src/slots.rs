@@ -13,8 +13,10 @@ use core::sync::atomic::AtomicU64;
 use lock_api::{MutexGuard, RawMutex};
 
 mod held;
+mod room;
 
 pub use held::{Filling, Slot};
+pub use room::Room;
 
 /// Neighbouring keys that live in the same arena, a multiple of the entries in a leaf. Small pools
 /// use few arenas, each of which has some pages of its own; a lock that is held for a quarter of

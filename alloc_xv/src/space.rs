@@ -44,9 +44,12 @@ use crate::tree::Tree;
 use core::cell::Cell;
 
 mod pages;
+mod pen;
 mod spare;
 mod words;
 
+pub(crate) use pen::UNOWNED;
+use pen::Pen;
 use words::At;
 
 /// Header of a free block.
@@ -115,6 +118,8 @@ pub(crate) struct Space {
     pub(crate) spare: u64,
     /// Whole pages that it may hold while objects are packed; 0 while none are.
     pub(crate) gap: u32,
+    /// Who writes into the wide block: see `pen.rs`.
+    pub(crate) pen: Pen,
     /// Pages from here on were never used, or not since the space shrank.
     pub(crate) end: u32,
     /// Pages that have a frame.
@@ -147,6 +152,7 @@ impl Space {
             wide: NONE,
             spare: 0,
             gap: 0,
+            pen: Pen::AWAY,
             end: 0,
             backed: 0,
             used: 0,
@@ -194,6 +200,9 @@ impl Space {
                 self.set_prev_free(frames, at.offset + len, false);
             }
             return Ok(at.offset);
+        }
+        if self.pen.open > 0 {
+            self.settle_pen(frames);
         }
         if self.wide != NONE {
             let at = self.at(frames, self.wide);
@@ -274,6 +283,10 @@ impl Space {
         start: u32,
         granules: u32,
     ) {
+        if self.pen.open > 0 {
+            // What is freed may lie before or behind it, or become the wide block.
+            self.settle_pen(frames);
+        }
         self.used -= u64::from(granules);
         let page_len = Self::page_granules::<S>();
         let (mut from, mut to) = (self.at(frames, start), start + granules);

@@ -176,7 +176,7 @@ impl Space {
 
     /// Backs pages after the last one: `needed` at least, and up to `wanted` if they can be had
     /// without a new leaf. Returns how many. On failure nothing has changed.
-    fn back_at_end<S: PageSource>(
+    pub(super) fn back_at_end<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
         needed: u32,

@@ -72,6 +72,7 @@ impl Space {
     /// Gives back the whole pages of the wide block.
     #[cold]
     pub(crate) fn release_spare<S: PageSource>(&mut self, frames: Frames<'_, S>) {
+        self.settle_pen(frames);
         if self.wide == NONE {
             return;
         }
