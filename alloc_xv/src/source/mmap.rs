@@ -15,8 +15,9 @@
 //!   back at once, so that the system never makes small pages huge again by itself, which would
 //!   bring memory back that was given back.
 //!   A helper thread backs the next chunk when less than one is left, so that nobody waits for it,
-//!   and the rest of a first chunk, which has small pages, from 128 KiB on. While a source grows it
-//!   looks by itself, a thousand times a second; else it sleeps.
+//!   and the rest of a first chunk, which has small pages, from 64 KiB on. While a source grows it
+//!   looks by itself, a thousand times a second; else it sleeps. Who comes to the end of what is backed while a huge
+//!   page is being made waits for that.
 //! * Tables are backed a few frames ahead, at most a quarter of what they have.
 //! * Frames given back are noted and returned to the system in batches (`MADV_DONTNEED`), at most
 //!   1/32 of the frames taken now; what was backed ahead is returned with them. Who packs a pool
@@ -78,7 +79,8 @@ pub struct MmapSource<const PAGE: usize = 4096> {
     /// Frames from there on are in windows.
     windows_from: u32,
     shared: Arc<Shared<PAGE>>,
-    helper: OnceLock<Option<Helper>>,
+    /// Without it nothing is backed but by who takes it.
+    helper: Option<Helper>,
 }
 
 /// What the source and its helper share.
@@ -134,19 +136,27 @@ impl<const PAGE: usize> MmapSource<PAGE> {
         };
         let ordinary = Area::new(capacity, ahead, true)?;
         let windows_from = (capacity as u32).next_multiple_of(WINDOW_FRAMES);
-        Ok(Self {
-            base: ordinary.start(),
+        let base = ordinary.start();
+        let shared = Arc::new(Shared {
+            taken: AtomicUsize::new(0),
+            capacity,
+            ordinary,
+            growth,
+            windows: [const { OnceLock::new() }; WINDOWS_MAX],
             windows_from,
-            shared: Arc::new(Shared {
-                taken: AtomicUsize::new(0),
-                capacity,
-                ordinary,
-                growth,
-                windows: [const { OnceLock::new() }; WINDOWS_MAX],
-                windows_from,
-                openings: Mutex::new(Vec::new()),
-            }),
-            helper: OnceLock::new(),
+            openings: Mutex::new(Vec::new()),
+        });
+        // Now, and not when there is something to do: the system may let a new thread go first, and whoever takes
+        // pages then waited 0.7 ms for it.
+        let helper = match growth {
+            Growth::Chunks => Helper::spawn(&shared).ok(),
+            Growth::Pages => None,
+        };
+        Ok(Self {
+            base,
+            windows_from,
+            shared,
+            helper,
         })
     }
 
@@ -178,8 +188,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
     /// Lets the helper back the next chunk, if this one is running out.
     #[cold]
     fn wake_helper(&self) {
-        let start = || Helper::spawn(&self.shared).ok();
-        if let Some(helper) = self.helper.get_or_init(start) {
+        if let Some(helper) = &self.helper {
             helper.wake();
         }
     }

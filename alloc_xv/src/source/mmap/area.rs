@@ -20,9 +20,9 @@ const TIDY_QUARTERS: [usize; 2] = [3, 2];
 /// Frames backed ahead at least, so that a small pool does not fault on each one.
 const AHEAD_MIN: usize = 4;
 /// A range of which this much is taken grows in chunks ...
-const CHUNKS_FROM_BYTES: usize = CHUNK_BYTES / 2;
-/// ... and its first chunk is filled up from here on.
-const FIRST_CHUNK_FROM_BYTES: usize = CHUNK_BYTES / 16;
+const CHUNKS_FROM_BYTES: usize = CHUNK_BYTES / 4;
+/// ... and its first chunk is filled up from here on, some frames at a time, so that they can be taken.
+const FIRST_CHUNK_FROM_BYTES: usize = CHUNK_BYTES / 32;
 /// Tables are backed ahead by at most this many frames, and this share of those that are taken.
 const TABLES_MAX: usize = 16;
 const TABLES_SHARE: usize = 4;
@@ -44,6 +44,18 @@ pub(super) struct Area<const PAGE: usize> {
     map: Mapping,
     ahead: Ahead,
     state: Mutex<State>,
+    /// Held by who backs frames ahead, while the system does it; taken under the state's lock, by who plans it and
+    /// by who waits for it.
+    backing: Mutex<()>,
+}
+
+/// What is to be backed ahead.
+pub(super) struct Plan<'a> {
+    /// None, where what was asked for is there.
+    pub(super) frames: Range<usize>,
+    /// How often memory had been given up by then.
+    drops: u64,
+    backing: MutexGuard<'a, ()>,
 }
 
 pub(super) struct State {
@@ -61,6 +73,8 @@ pub(super) struct State {
     taken_populated: usize,
     /// The helper was asked to back the next chunk and has not come to it yet.
     asked: bool,
+    /// The huge page that it backs now.
+    planned: Range<usize>,
     /// Frames given back and perhaps still resident, as runs (first, how many); some may be taken
     /// again.
     stash: [(u32, u32); BATCH_MAX],
@@ -98,6 +112,7 @@ impl<const PAGE: usize> Area<PAGE> {
             drops: 0,
             taken_populated: 0,
             asked: false,
+            planned: 0..0,
             stash: [(0, 0); BATCH_MAX],
             stash_len: 0,
             stashed: 0,
@@ -106,6 +121,7 @@ impl<const PAGE: usize> Area<PAGE> {
             map,
             ahead,
             state: Mutex::new(state),
+            backing: Mutex::new(()),
         })
     }
 
@@ -282,6 +298,13 @@ impl<const PAGE: usize> Area<PAGE> {
     #[cold]
     fn populate(&self, state: &mut State, frame: usize) {
         while state.populated <= frame {
+            if state.planned.contains(&frame) {
+                // The system would make two huge pages, and not be done before. Who backs it has the lock since it was
+                // planned.
+                drop(self.backing.lock());
+                state.populated = state.populated.max(state.planned.end);
+                break;
+            }
             let start = state.populated;
             let boundary = (start + 1).next_multiple_of(CHUNK_BYTES / PAGE);
             let big = self.grows_in_chunks(state) && start.is_multiple_of(CHUNK_BYTES / PAGE);
@@ -325,26 +348,41 @@ impl<const PAGE: usize> Area<PAGE> {
     /// Backs what is to be backed next, if that was asked for; whether it was. The system calls are made
     /// without the lock.
     pub(super) fn back_ahead(&self) -> bool {
-        let planned = self.plan_ahead();
-        if let Some(Some((frames, drops))) = planned.clone() {
-            self.back_planned(frames, drops);
-        }
-        planned.is_some()
+        let plan = self.plan_ahead();
+        plan.map(|plan| self.back_planned(plan)).is_some()
     }
 
-    /// What is to be backed, if anything was asked for, and how often memory had been given up by then.
-    pub(super) fn plan_ahead(&self) -> Option<Option<(Range<usize>, u64)>> {
+    /// What is to be backed, if anything was asked for.
+    pub(super) fn plan_ahead(&self) -> Option<Plan<'_>> {
         let mut state = self.state();
-        let asked = core::mem::take(&mut state.asked);
-        asked.then(|| Some((self.next_ahead(&state)?, state.drops)))
+        if !core::mem::take(&mut state.asked) {
+            return None;
+        }
+        let frames = self.next_ahead(&state).unwrap_or(0..0);
+        if Self::is_huge(&frames) {
+            state.planned = frames.clone();
+        }
+        Some(Plan {
+            frames,
+            drops: state.drops,
+            backing: self.backing.lock().unwrap_or_else(PoisonError::into_inner),
+        })
     }
 
     /// Backs it; what was given up by somebody else meanwhile is dropped again.
-    pub(super) fn back_planned(&self, frames: Range<usize>, drops: u64) {
-        // The rest of a first chunk has small pages before it, so it gets small pages.
-        let big = frames.start.is_multiple_of(CHUNK_BYTES / PAGE);
-        self.back(frames.start, frames.end, big);
+    pub(super) fn back_planned(&self, plan: Plan<'_>) {
+        let Plan {
+            frames,
+            drops,
+            backing,
+        } = plan;
+        if frames.is_empty() {
+            return;
+        }
+        self.back(frames.start, frames.end, Self::is_huge(&frames));
+        drop(backing);
         let mut state = self.state();
+        state.planned = 0..0;
         // Some may have been taken and given back.
         let passed = state.fresh.min(frames.end);
         if let Some(count) = passed.checked_sub(frames.start) {
@@ -353,9 +391,17 @@ impl<const PAGE: usize> Area<PAGE> {
         if state.drops == drops {
             state.populated = state.populated.max(frames.end);
             state.taken_populated = state.taken_populated.max(state.taken);
+            // There may be more to do at once.
+            state.asked |= self.runs_short(&state);
         } else {
             self.drop_run(Some((frames.start.max(state.populated), frames.end)));
         }
+    }
+
+    /// Whether what is backed ahead becomes a huge page. The rest of a first chunk has small pages before it, so it gets
+    /// small pages.
+    fn is_huge(frames: &Range<usize>) -> bool {
+        frames.start.is_multiple_of(CHUNK_BYTES / PAGE) && !frames.is_empty()
     }
 
     /// What the helper would back now: the next chunk, or what a first chunk lacks.
@@ -363,8 +409,14 @@ impl<const PAGE: usize> Area<PAGE> {
         let chunk = CHUNK_BYTES / PAGE;
         let start = state.populated;
         let end = (start + 1).next_multiple_of(chunk);
-        let whole = start.is_multiple_of(chunk) || end == chunk;
-        (whole && self.runs_short(state) && end <= state.taken_map.frames()).then_some(start..end)
+        let first = !start.is_multiple_of(chunk);
+        let wanted = (!first || end == chunk) && self.runs_short(state);
+        let end = if first {
+            end.min(start + BATCH_MAX)
+        } else {
+            end
+        };
+        (wanted && end <= state.taken_map.frames()).then_some(start..end)
     }
 
     /// Returns to the system what is free but may be resident.
@@ -395,6 +447,7 @@ impl<const PAGE: usize> Area<PAGE> {
             state.populated = state.fresh;
             state.drops += 1;
             state.asked = false;
+            state.planned = 0..0;
             state.taken_populated = state.taken;
         }
         if state.taken == 0 {

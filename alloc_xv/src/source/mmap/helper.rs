@@ -59,6 +59,7 @@ impl Helper {
 
 impl Signs {
     fn watch<const PAGE: usize>(&self, shared: &Shared<PAGE>) {
+        super::mapping::let_others_go_first();
         let mut idle = 0;
         while !self.stop.load(Ordering::Acquire) {
             if shared.back_ahead() {

@@ -148,6 +148,13 @@ impl Drop for Mapping {
     }
 }
 
+/// This thread does not interrupt one that runs when it wakes up; it has its share of the time like others.
+pub(super) fn let_others_go_first() {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter is only read. If the system refuses, the thread is as all others.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) };
+}
+
 pub(super) fn os_page_size() -> usize {
     // SAFETY: sysconf has no preconditions.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
