@@ -91,7 +91,7 @@ impl Arena {
             "the sweep's position stands inside a block",
         )?;
         ensure(
-            walk.wide_seen == (space.wide != NONE) && walk.wide_seen == (space.spare > 0),
+            walk.wide_seen == (space.any_wide() != NONE) && walk.wide_seen == (space.spare > 0),
             "the wide free block is gone",
         )?;
         self.check_lists(frames, walk.listed)?;
@@ -205,7 +205,7 @@ impl Arena {
         let end = offset + granules;
         let whole = Space::whole_pages::<S>(offset, end);
         ensure(
-            (whole > 0) == (offset == self.space.wide),
+            (whole > 0) == (offset == self.space.any_wide()),
             "a free block that is not the wide one holds a whole page, or the other way round",
         )?;
         ensure(

@@ -48,8 +48,8 @@ mod pen;
 mod spare;
 mod words;
 
-pub(crate) use pen::UNOWNED;
 use pen::Pen;
+pub(crate) use pen::UNOWNED;
 use words::At;
 
 /// Header of a free block.
@@ -112,7 +112,7 @@ pub(crate) struct Space {
     /// Without windows: pages that were looked up last, by the low bits of their numbers: the words that an
     /// operation touches lie in few pages. A page is forgotten when its frame goes.
     recent: [Cell<(u32, Page)>; RECENT],
-    /// Start of the free block that holds whole pages, or [`NONE`].
+    /// Start of the free block that holds whole pages, or [`NONE`]; while somebody writes into it the pen has it.
     pub(crate) wide: u32,
     /// Granules of these pages.
     pub(crate) spare: u64,
@@ -201,24 +201,36 @@ impl Space {
             }
             return Ok(at.offset);
         }
-        if self.pen.open > 0 {
-            self.settle_pen(frames);
-        }
-        if self.wide != NONE {
-            let at = self.at(frames, self.wide);
-            let len = at.get::<S>() >> NUMBER_SHIFT;
-            if len >= granules {
-                self.touch();
-                self.wide = NONE;
-                self.spare = 0;
-                self.occupy(frames, at, len, granules, owner);
-                if len == granules {
-                    self.set_prev_free(frames, at.offset + len, false);
-                }
-                return Ok(at.offset);
-            }
+        if let Some(start) = self.alloc_in_wide(frames, granules, owner) {
+            return Ok(start);
         }
         self.alloc_grown(frames, granules, owner)
+    }
+
+    /// Puts a block at the start of the wide one, if that is long enough.
+    #[inline]
+    fn alloc_in_wide<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        granules: u32,
+        owner: u32,
+    ) -> Option<u32> {
+        if self.wide == NONE {
+            return None;
+        }
+        let at = self.at(frames, self.wide);
+        let len = at.get::<S>() >> NUMBER_SHIFT;
+        if len < granules {
+            return None;
+        }
+        self.touch();
+        self.wide = NONE;
+        self.spare = 0;
+        self.occupy(frames, at, len, granules, owner);
+        if len == granules {
+            self.set_prev_free(frames, at.offset + len, false);
+        }
+        Some(at.offset)
     }
 
     /// Makes a listed free block the block of an object.
@@ -283,7 +295,7 @@ impl Space {
         start: u32,
         granules: u32,
     ) {
-        if self.pen.open > 0 {
+        if self.pen.is_open() {
             // What is freed may lie before or behind it, or become the wide block.
             self.settle_pen(frames);
         }

@@ -4,6 +4,7 @@ mod bounds;
 mod embedder;
 mod failures;
 mod model;
+mod room;
 mod threads;
 mod touch;
 

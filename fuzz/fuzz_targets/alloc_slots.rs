@@ -1,11 +1,11 @@
-//! Keyed slots beside a plain map: objects and values come and go, slots are held meanwhile,
-//! pages run out, the limit moves, the space is packed.
+//! Keyed slots beside a plain map: objects and values come and go, slots are held and rooms are written
+//! meanwhile, pages run out, the limit moves, the space is packed.
 #![no_main]
 
 mod model_common;
 
 use alloc_xv::{
-    Compact, Counting, Failing, PageSource, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX,
+    Compact, Counting, Failing, OBJECT_MAX, PageSource, Room, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX,
 };
 use libfuzzer_sys::fuzz_target;
 use model_common::{
@@ -18,6 +18,45 @@ const HELD_MAX: usize = 3;
 
 type Store<'s, P> = Slots<Source<'s, P>, spin::Mutex<()>, ARENAS>;
 type Held<'c, 's, P> = Slot<'c, Source<'s, P>, spin::Mutex<()>, ARENAS>;
+
+/// A room that is being written, with what, and the key it is for.
+struct Writing<'c, 's, P: PageSource> {
+    room: Room<'c, Source<'s, P>, spin::Mutex<()>, ARENAS>,
+    key: u64,
+    seed: u64,
+}
+
+impl<'c, 's, P: PageSource> Writing<'c, 's, P> {
+    fn begin(slots: &'c Store<'s, P>, key: u64, most: usize, seed: u64) -> Option<Self> {
+        let mut room = slots.reserve(key, most)?;
+        room.bytes().copy_from_slice(&pattern(seed, most));
+        Some(Self { room, key, seed })
+    }
+
+    fn end(mut self, slots: &Store<'_, P>, map: &mut Map, size: usize) {
+        let bytes = room_bytes(&mut self.room);
+        assert!(bytes == pattern(self.seed, bytes.len()), "written by others");
+        let size = size.min(bytes.len());
+        let tag = self.seed as u16 & TAG_MAX;
+        let before = slots.stats().payload_bytes;
+        match self.room.commit(tag, size, |_| {}) {
+            Ok(old) => {
+                assert_eq!(old, state(map.get(&self.key)));
+                map.insert(self.key, Content::object(self.seed, size));
+            }
+            Err(error) => {
+                assert!(is_no_memory(error), "{error}");
+                assert_eq!(slots.stats().payload_bytes, before);
+            }
+        }
+    }
+}
+
+fn room_bytes<'r, P: PageSource>(
+    room: &'r mut Room<'_, Source<'_, P>, spin::Mutex<()>, ARENAS>,
+) -> &'r [u8] {
+    room.bytes()
+}
 
 #[derive(Clone, Copy)]
 enum Content {
@@ -61,7 +100,8 @@ fn verify<P: PageSource>(slots: &Store<'_, P>, map: &Map, key: u64) {
     }
 }
 
-fn verify_stats<P: PageSource>(slots: &Store<'_, P>, map: &Map) {
+/// `writing` rooms may have a block each.
+fn verify_stats<P: PageSource>(slots: &Store<'_, P>, map: &Map, writing: usize) {
     let sizes = map.values().filter_map(|content| match content {
         Content::Object { size, .. } => Some(*size as u64),
         Content::Value(_) => None,
@@ -70,7 +110,8 @@ fn verify_stats<P: PageSource>(slots: &Store<'_, P>, map: &Map) {
     assert_eq!(stats.objects, sizes.clone().count() as u64);
     assert_eq!(stats.payload_bytes, sizes.sum::<u64>());
     assert!(stats.block_bytes >= stats.payload_bytes + 4 * stats.objects);
-    assert!(stats.block_bytes <= stats.payload_bytes + 16 * stats.objects);
+    let rooms = writing as u64 * (OBJECT_MAX as u64 + 16);
+    assert!(stats.block_bytes <= stats.payload_bytes + 16 * stats.objects + rooms);
     assert_eq!(
         stats.used_bytes(),
         (slots.pages_used() * P::PAGE_SIZE) as u64
@@ -136,6 +177,7 @@ fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
     let slots: Store<'_, P> = Slots::new(Failing::new(&frames));
     let mut map = Map::new();
     let mut held: Vec<(u64, Held<'_, '_, P>)> = Vec::new();
+    let mut writing: Vec<Writing<'_, '_, P>> = Vec::new();
     for seed in 0..OPS_MAX as u64 {
         if input.is_empty() {
             break;
@@ -153,9 +195,17 @@ fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
         }
         match op {
             0..=9 => store(&slots, &mut map, key, Content::object(seed, input.size())),
-            10..=12 => {
+            10 => {
                 let value = input.number() & VALUE_MAX;
                 store(&slots, &mut map, key, Content::Value(value));
+            }
+            11 => writing.extend(Writing::begin(&slots, key, input.size(), seed)),
+            12 => {
+                if let Some(write) = writing.pop()
+                    && !held.iter().any(|(other, _)| *other == write.key)
+                {
+                    write.end(&slots, &mut map, input.size());
+                }
             }
             13..=18 => {
                 let old = map.remove(&key);
@@ -196,7 +246,7 @@ fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
                 if held.is_empty() {
                     slots.check().unwrap();
                 }
-                verify_stats(&slots, &map);
+                verify_stats(&slots, &map, writing.len());
                 assert_eq!(slots.pages_used(), frames.taken());
             }
         }
@@ -205,7 +255,9 @@ fn run<P: PageSource + 'static>(pages: &'static P, mut input: Input<'_>) {
         verify_held(&slot, map.get(&key));
     }
     slots.check().unwrap();
-    verify_stats(&slots, &map);
+    drop(writing);
+    slots.check().unwrap();
+    verify_stats(&slots, &map, 0);
     let keys: Vec<u64> = map.keys().copied().collect();
     for &key in &keys {
         verify(&slots, &map, key);

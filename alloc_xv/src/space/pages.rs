@@ -65,6 +65,12 @@ impl Space {
         granules: u32,
         owner: u32,
     ) -> Result<u32, SpaceError> {
+        if self.pen.is_open() {
+            self.settle_pen(frames);
+            if let Some(start) = self.alloc_in_wide(frames, granules, owner) {
+                return Ok(start);
+            }
+        }
         if let Some(leaf) = self.table.first(Which::Free)
             && let Some(start) = self.alloc_in_hole(frames, leaf, granules, owner)?
         {

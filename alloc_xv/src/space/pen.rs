@@ -26,19 +26,27 @@ pub(crate) const UNOWNED: u32 = u32::MAX >> NUMBER_SHIFT;
 
 /// See the module's text.
 pub(crate) struct Pen {
-    /// Granules at the start of the wide block that are being written; 0 if none are, or if they are settled.
-    pub(super) open: u32,
-    /// The settled block, or [`NONE`], and its granules.
+    /// The wide block whose start is being written, hidden from everybody else; [`NONE`] if nobody writes, or if it is
+    /// settled.
+    wide: u32,
+    /// The settled block, or [`NONE`].
     block: u32,
+    /// Granules that are being written, in either.
     granules: u32,
 }
 
 impl Pen {
     pub(super) const AWAY: Self = Self {
-        open: 0,
+        wide: NONE,
         block: NONE,
         granules: 0,
     };
+
+    /// Whether somebody writes into the wide block.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.wide != NONE
+    }
 
     /// Granules of the block that has no owner.
     pub(crate) fn settled_granules(&self) -> u32 {
@@ -47,6 +55,11 @@ impl Pen {
 }
 
 impl Space {
+    /// Start of the wide block, whether somebody writes into it or not.
+    pub(crate) fn any_wide(&self) -> u32 {
+        self.wide.min(self.pen.wide)
+    }
+
     /// Takes the pen for a block of up to `most` granules, and returns where the block will begin; nothing if
     /// somebody has it, or if there is no room that is better than any other.
     #[inline]
@@ -55,7 +68,7 @@ impl Space {
         frames: Frames<'_, S>,
         most: u32,
     ) -> Option<u32> {
-        if self.pen.open > 0 || self.pen.block != NONE || self.gap > 0 {
+        if self.pen.granules > 0 || self.gap > 0 {
             return None;
         }
         let fits = |space: &Self| {
@@ -67,8 +80,9 @@ impl Space {
         if !fits(self) && !(self.grow_for_pen(frames, most) && fits(self)) {
             return None;
         }
-        self.pen.open = most;
-        Some(self.wide)
+        self.pen.wide = core::mem::replace(&mut self.wide, NONE);
+        self.pen.granules = most;
+        Some(self.pen.wide)
     }
 
     /// Makes the free block at the end of the space, if it is the only one, longer than `most`.
@@ -89,11 +103,13 @@ impl Space {
         if !only || ahead == 0 || before > most {
             return false;
         }
-        // The block will be shorter than the most it may be, so what is taken ahead is one page less than beside
+        // The wide block holds no more pages than at other times. The block will be shorter than the most it may be, so what is taken ahead is one page less than beside
         // an allocation.
         let needed = (most + 1 - before).div_ceil(page_len);
         let wanted = needed + ahead - 1;
-        if first + wanted > Self::pages_max::<S>() {
+        if first + wanted > Self::pages_max::<S>()
+            || Self::whole_pages::<S>(start, (first + wanted) * page_len) > super::SPARE_MAX
+        {
             return false;
         }
         let Ok(pages) = self.back_at_end(frames, needed, wanted) else {
@@ -118,16 +134,28 @@ impl Space {
         granules: u32,
         owner: u32,
     ) -> u32 {
-        if core::mem::take(&mut self.pen.open) == 0 {
+        if !self.pen.is_open() {
             return self.commit_settled(frames, granules, owner);
         }
-        let at = self.at(frames, self.wide);
+        let pen = core::mem::replace(&mut self.pen, Pen::AWAY);
+        self.occupy_wide(frames, pen.wide, granules, owner);
+        pen.wide
+    }
+
+    /// Puts a block at the start of what was the wide block, which is longer.
+    #[inline]
+    fn occupy_wide<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        start: u32,
+        granules: u32,
+        owner: u32,
+    ) {
+        let at = self.at(frames, start);
         let len = at.get::<S>() >> NUMBER_SHIFT;
         self.touch();
-        self.wide = NONE;
         self.spare = 0;
         self.occupy(frames, at, len, granules, owner);
-        at.offset
     }
 
     #[cold]
@@ -152,34 +180,27 @@ impl Space {
     /// Puts the pen away: nothing was written.
     #[cold]
     pub(crate) fn drop_pen<S: PageSource>(&mut self, frames: Frames<'_, S>) {
-        if core::mem::take(&mut self.pen.open) == 0 {
+        if self.pen.is_open() {
+            self.wide = core::mem::replace(&mut self.pen, Pen::AWAY).wide;
+        } else {
             let (start, granules) = self.take_settled();
             self.free(frames, start, granules);
         }
     }
 
     fn take_settled(&mut self) -> (u32, u32) {
-        let Pen {
-            block, granules, ..
-        } = core::mem::replace(&mut self.pen, Pen::AWAY);
-        debug_assert_ne!(block, NONE, "the pen was not taken");
-        (block, granules)
+        let pen = core::mem::replace(&mut self.pen, Pen::AWAY);
+        debug_assert_ne!(pen.block, NONE, "the pen was not taken");
+        (pen.block, pen.granules)
     }
 
     /// Makes what is being written a block, so that the wide block can be used by somebody else.
     #[cold]
     pub(crate) fn settle_pen<S: PageSource>(&mut self, frames: Frames<'_, S>) {
-        let granules = core::mem::take(&mut self.pen.open);
-        if granules == 0 {
-            return;
+        if self.pen.is_open() {
+            let start = core::mem::replace(&mut self.pen.wide, NONE);
+            self.occupy_wide(frames, start, self.pen.granules, UNOWNED);
+            self.pen.block = start;
         }
-        let at = self.at(frames, self.wide);
-        let len = at.get::<S>() >> NUMBER_SHIFT;
-        self.touch();
-        self.wide = NONE;
-        self.spare = 0;
-        self.occupy(frames, at, len, granules, UNOWNED);
-        self.pen.block = at.offset;
-        self.pen.granules = granules;
     }
 }

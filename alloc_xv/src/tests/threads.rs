@@ -44,6 +44,45 @@ fn threads_read_whole_objects_while_others_write_free_and_pack() {
     slots.check().unwrap();
 }
 
+/// Threads that fill the same arena, one of which at a time writes where its object will lie, while others overwrite, free
+/// and pack.
+#[test]
+fn threads_write_into_rooms_beside_others() {
+    let slots: Arc<Slots<MmapSource>> = Arc::new(Slots::new(MmapSource::new(1 << 30).unwrap()));
+    let compactor = Compactor::spawn(&slots).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let slots = &slots;
+            scope.spawn(move || {
+                let mut rng = Rng(thread);
+                for key in (0..2500).map(|number| number * 3 + thread) {
+                    let size = 30 + rng.below(3700);
+                    let bytes = pattern(key, size);
+                    match slots.reserve(key, 4132) {
+                        Some(mut room) => {
+                            room.bytes()[..size].copy_from_slice(&bytes);
+                            std::thread::yield_now();
+                            assert!(room.bytes()[..size] == bytes);
+                            room.commit(0, size, |_| {}).unwrap();
+                        }
+                        None => drop(slots.store(key, 0, &[&bytes]).unwrap()),
+                    }
+                    if thread == 2 && key > 4000 {
+                        slots.clear(key - 3 * rng.below(1000) as u64).unwrap();
+                    }
+                    let other = rng.below(1 + key as usize) as u64;
+                    if let Some(slot) = slots.get(other).unwrap() {
+                        let found = slot.fragments().concat();
+                        assert!(found == pattern(other, found.len()), "{other}");
+                    }
+                }
+            });
+        }
+    });
+    drop(compactor);
+    slots.check().unwrap();
+}
+
 /// The pool stayed a third too big until the next free, because objects that went while the thread packed, and freed
 /// no page, asked nobody; and where they had asked, what ran was the rest of a pass that had stopped near its end.
 #[test]
