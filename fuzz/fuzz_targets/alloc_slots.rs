@@ -5,7 +5,8 @@
 mod model_common;
 
 use alloc_xv::{
-    Compact, Counting, Failing, OBJECT_MAX, PageSource, Room, Slot, SlotState, Slots, TAG_MAX, VALUE_MAX,
+    Compact, Counting, Failing, OBJECT_MAX, PageSource, Room, Slot, SlotState, Slots, TAG_MAX,
+    VALUE_MAX,
 };
 use libfuzzer_sys::fuzz_target;
 use model_common::{
@@ -20,13 +21,13 @@ type Store<'s, P> = Slots<Source<'s, P>, spin::Mutex<()>, ARENAS>;
 type Held<'c, 's, P> = Slot<'c, Source<'s, P>, spin::Mutex<()>, ARENAS>;
 
 /// A room that is being written, with what, and the key it is for.
-struct Writing<'c, 's, P: PageSource> {
+struct Writing<'c, 's, P: PageSource + 'static> {
     room: Room<'c, Source<'s, P>, spin::Mutex<()>, ARENAS>,
     key: u64,
     seed: u64,
 }
 
-impl<'c, 's, P: PageSource> Writing<'c, 's, P> {
+impl<'c, 's, P: PageSource + 'static> Writing<'c, 's, P> {
     fn begin(slots: &'c Store<'s, P>, key: u64, most: usize, seed: u64) -> Option<Self> {
         let mut room = slots.reserve(key, most)?;
         room.bytes().copy_from_slice(&pattern(seed, most));
@@ -35,7 +36,10 @@ impl<'c, 's, P: PageSource> Writing<'c, 's, P> {
 
     fn end(mut self, slots: &Store<'_, P>, map: &mut Map, size: usize) {
         let bytes = room_bytes(&mut self.room);
-        assert!(bytes == pattern(self.seed, bytes.len()), "written by others");
+        assert!(
+            bytes == pattern(self.seed, bytes.len()),
+            "written by others"
+        );
         let size = size.min(bytes.len());
         let tag = self.seed as u16 & TAG_MAX;
         let before = slots.stats().payload_bytes;
@@ -52,7 +56,7 @@ impl<'c, 's, P: PageSource> Writing<'c, 's, P> {
     }
 }
 
-fn room_bytes<'r, P: PageSource>(
+fn room_bytes<'r, P: PageSource + 'static>(
     room: &'r mut Room<'_, Source<'_, P>, spin::Mutex<()>, ARENAS>,
 ) -> &'r [u8] {
     room.bytes()
