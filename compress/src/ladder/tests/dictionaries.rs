@@ -36,7 +36,7 @@ fn has_zstd(ladder: &Ladder) -> bool {
 
 fn with_zstd() -> impl Iterator<Item = Ladder> {
     let ladders = ladders().into_iter();
-    ladders.filter(|ladder| has_zstd(ladder))
+    ladders.filter(has_zstd)
 }
 
 /// The stream of a page, and the id to store it under.
