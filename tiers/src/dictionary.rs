@@ -14,11 +14,12 @@ use compress::{AnyCodec, Ladder};
 /// Cold pages that are worth one.
 const PAGES_MIN: u64 = 2048;
 /// Bytes of the dictionary for each cold page, and its bounds.
-const BYTES_PER_PAGE: u64 = 8;
+const BYTES_PER_PAGE: u64 = 12;
 const LEN_MIN: u64 = 32 << 10;
-const LEN_MAX: u64 = 64 << 10;
-/// Bytes of a dictionary that a page is sampled for.
-const BYTES_PER_SAMPLE: usize = 64;
+const LEN_MAX: u64 = 128 << 10;
+/// Bytes of a dictionary that a page is sampled for, and the fewest pages.
+const BYTES_PER_SAMPLE: usize = 128;
+const SAMPLES_MIN: usize = 512;
 /// Units that it is tried on; their pages are no samples.
 const TRIALS: usize = 16;
 /// It has to save so many times what it takes.
@@ -331,9 +332,10 @@ impl Search {
         let mut units: Vec<u64> = spread(TRIALS).map(|index| index / unit_pages).collect();
         units.dedup();
         let is_tried = |index: &u64| units.contains(&(index / unit_pages));
-        let pages = spread(len / BYTES_PER_SAMPLE + units.len())
+        let pages: Vec<u64> = spread((len / BYTES_PER_SAMPLE).max(SAMPLES_MIN) + units.len())
             .filter(|index| !is_tried(index))
             .collect();
+        let pages = mixed(&pages);
         Dictionary::Samples(Samples {
             cold: self.count,
             len,
@@ -343,6 +345,26 @@ impl Search {
             material: Material::default(),
         })
     }
+}
+
+/// The same in no order. zstd takes the samples' best pieces from stretches of them, and stops where ten stretches
+/// have none: pages of one array that lie together would end it.
+fn mixed(pages: &[u64]) -> Vec<u64> {
+    let len = pages.len();
+    // A step that has no factor in common with the length reaches each.
+    let step = (len * 5 / 8..).find(|step| gcd(*step, len) == 1);
+    let step = step.unwrap_or(1);
+    let places = (0..len).map(|nth| nth * step % len);
+    places
+        .filter_map(|place| pages.get(place).copied())
+        .collect()
+}
+
+fn gcd(mut one: usize, mut two: usize) -> usize {
+    while two != 0 {
+        (one, two) = (two, one % two);
+    }
+    one
 }
 
 impl Material {
