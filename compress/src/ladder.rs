@@ -168,11 +168,16 @@ impl Ladder {
     }
 
     /// The same with units, and pages that the rungs compress, of at most `len` bytes, 4 to 64 KiB:
-    /// workspaces are smaller then. Workspaces that were made before are for the ladder that this was.
+    /// workspaces are smaller then. Workspaces that were made before are for the ladder that this was, and a
+    /// dictionary that is installed later is for one of both.
     #[must_use]
     pub fn with_unit_len(mut self, len: usize) -> Self {
         self.unit_len = len.clamp(UNIT_LEN_MIN, UNIT_LEN_MAX);
         self.readers = self.readers.map(|_| Arc::default());
+        #[cfg(feature = "zstd")]
+        if self.dictionary().is_none() {
+            self.dictionary = self.dictionary.map(|_| Arc::default());
+        }
         self
     }
 

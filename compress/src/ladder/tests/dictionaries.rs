@@ -176,6 +176,21 @@ fn a_dictionary_is_installed_once_and_clones_share_it() {
     }
 }
 
+/// Caches are made of one ladder: what one holds must not be in another's dictionary.
+#[test]
+fn ladders_for_other_units_have_dictionaries_of_their_own() {
+    let dictionary = dictionary();
+    let one: Ladder = "raw zstd:6".parse().unwrap();
+    let two = one.clone().with_unit_len(32 << 10);
+    two.install_dictionary(&dictionary).unwrap();
+    assert_eq!(one.dictionary_bytes(), 0);
+    one.install_dictionary(&dictionary[..4096]).unwrap();
+    assert_eq!(two.dictionary_bytes(), dictionary.len());
+    // What is there already stays.
+    let three = two.with_unit_len(16 << 10);
+    assert_eq!(three.dictionary_bytes(), dictionary.len());
+}
+
 #[test]
 fn streams_that_were_damaged_are_errors_or_pages() {
     let mut noise = Noise(0x5EED);
