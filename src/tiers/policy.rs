@@ -147,6 +147,11 @@ impl Progress {
         }
     }
 
+    /// Whether a sweep does not begin because somebody is to see samples first. One that has begun goes on.
+    fn holds_sweep(&self) -> bool {
+        self.waits && self.sweep == Some(0)
+    }
+
     fn is_under_way(&self) -> bool {
         self.hand.is_some() || self.sweep.is_some() || self.rotten.is_some()
     }
@@ -193,7 +198,7 @@ where
         worker.work = before.and(work);
         let progress = &worker.progress;
         let more = result?;
-        let waiting = match progress.waits && !more && progress.sweep.is_some() {
+        let waiting = match progress.holds_sweep() && !more {
             true => progress.cold,
             false => 0,
         };
@@ -221,7 +226,7 @@ where
         while worker.work.units() < budget {
             let went_on = self.turn(worker, policy)?
                 || worker.run.stage != Stage::Rest && self.run_step(worker, policy.ages())?
-                || !worker.progress.waits && self.sweep(worker, policy)?
+                || !worker.progress.holds_sweep() && self.sweep(worker, policy)?
                 || self.sweep_rotten(worker, policy)?;
             if !went_on {
                 return Ok(false);

@@ -24,8 +24,10 @@ const SAMPLES_MIN: usize = 512;
 const TRIALS: usize = 16;
 /// It has to save so many times what it takes.
 const GAIN: u64 = 2;
-/// If it was not worth it: again with so many times the cold pages.
+/// If it was not worth it: again with so many times the cold pages. If they were too few: with a fourth more than
+/// there seemed to be.
 const LATER: u64 = 2;
+const MORE_SHARE: u64 = 4;
 
 /// How far it is.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(crate) struct Search {
     next: u64,
     every: u64,
     count: u64,
+    /// How many there seemed to be. The clock counted them when it went round, so there may be fewer.
+    seeming: u64,
     found: Vec<u64>,
 }
 
@@ -53,6 +57,7 @@ pub(crate) struct Search {
 #[derive(Debug)]
 pub(crate) struct Samples {
     cold: u64,
+    seeming: u64,
     len: usize,
     /// Units, and then pages; and how many of them were read.
     units: Vec<u64>,
@@ -68,6 +73,7 @@ pub(crate) struct Material {
     units: Vec<Vec<u8>>,
     len: usize,
     cold: u64,
+    seeming: u64,
     rung: Option<AnyCodec>,
     unit_len: usize,
 }
@@ -111,9 +117,9 @@ impl Dictionary {
         }
     }
 
-    /// It was not made, or not worth it: not before there are more cold pages.
+    /// Not before there seem to be so many cold pages.
     fn put_off(cold: u64) -> Self {
-        Self::Wanted((cold * LATER).max(PAGES_MIN))
+        Self::Wanted(cold.max(PAGES_MIN))
     }
 }
 
@@ -190,6 +196,7 @@ impl Desk {
                         next: 0,
                         every: 1,
                         count: 0,
+                        seeming: cold,
                         found: Vec::new(),
                     }),
                 };
@@ -252,6 +259,7 @@ impl Desk {
         Ok(Step::Make(Box::new(Material {
             len: samples.len,
             cold: samples.cold,
+            seeming: samples.seeming,
             rung: self.ladder().rung(policy.cold_rung),
             unit_len: PAGE * unit_pages as usize,
             ..samples.material
@@ -273,7 +281,7 @@ impl Inner {
         let mut desk = self.desk.lock();
         desk.dictionary = match installed {
             true => Dictionary::Done,
-            false => Dictionary::put_off(material.cold),
+            false => Dictionary::put_off(material.cold.max(material.seeming) * LATER),
         };
         if let Some(workspace) = workspace {
             desk.refit(workspace);
@@ -320,7 +328,7 @@ impl Search {
 
     fn samples(self, cache: &Cache) -> Dictionary {
         if self.count < PAGES_MIN || self.found.is_empty() {
-            return Dictionary::put_off(self.count);
+            return Dictionary::put_off(self.seeming + self.seeming / MORE_SHARE + 1);
         }
         let unit_pages = cache.unit_pages().max(1);
         let len = (self.count * BYTES_PER_PAGE).clamp(LEN_MIN, LEN_MAX) as usize;
@@ -338,6 +346,7 @@ impl Search {
         let pages = mixed(&pages);
         Dictionary::Samples(Samples {
             cold: self.count,
+            seeming: self.seeming,
             len,
             pages,
             units,
