@@ -16,7 +16,7 @@ const PAGES_MIN: u64 = 2048;
 /// Bytes of the dictionary for each cold page, and its bounds.
 const BYTES_PER_PAGE: u64 = 12;
 const LEN_MIN: u64 = 32 << 10;
-const LEN_MAX: u64 = 128 << 10;
+const LEN_MAX: u64 = 64 << 10;
 /// Bytes of a dictionary that a page is sampled for, and the fewest pages.
 const BYTES_PER_SAMPLE: usize = 128;
 const SAMPLES_MIN: usize = 512;
