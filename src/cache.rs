@@ -149,6 +149,11 @@ where
         self.config.pages
     }
 
+    /// Pages of a unit: neighbours that may be compressed together. 1 or 0 where there are no units.
+    pub fn unit_pages(&self) -> u64 {
+        self.layout.unit_pages()
+    }
+
     /// The codec.
     pub fn codec(&self) -> &C {
         &self.codec

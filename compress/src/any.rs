@@ -253,7 +253,8 @@ impl TryFrom<CodecId> for AnyCodec {
     /// decoder does not care about.
     ///
     /// # Errors
-    /// [`ParseCodecError::NotInThisBuild`], and [`ParseCodecError::NeedsDictionary`].
+    /// [`ParseCodecError::NotInThisBuild`], [`ParseCodecError::NeedsDictionary`] and
+    /// [`ParseCodecError::NeedsLadder`].
     fn try_from(id: CodecId) -> Result<Self, ParseCodecError> {
         match id {
             CodecId::Raw => Ok(Self::Raw(Raw)),
@@ -262,6 +263,7 @@ impl TryFrom<CodecId> for AnyCodec {
             #[cfg(feature = "zstd")]
             CodecId::Zstd => Ok(Self::Zstd(Zstd::default())),
             CodecId::ZstdDict => Err(ParseCodecError::NeedsDictionary),
+            CodecId::ZstdPlanes => Err(ParseCodecError::NeedsLadder),
             #[allow(unreachable_patterns, reason = "with all codecs in the build")]
             codec => Err(ParseCodecError::NotInThisBuild { codec }),
         }

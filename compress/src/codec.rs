@@ -41,6 +41,9 @@ pub enum CodecId {
     Zstd = 2,
     /// The same, made with the dictionary of a `Ladder`.
     ZstdDict = 3,
+    /// One zstd frame as above, of a page or unit whose words of eight bytes were taken apart: the first bytes of
+    /// all words, then the second ones, and so on.
+    ZstdPlanes = 4,
 }
 
 impl CodecId {
@@ -50,7 +53,7 @@ impl CodecId {
         self as u8
     }
 
-    /// The codec's name: `raw`, `lz4`, `zstd` or `zstd-dict`.
+    /// The codec's name: `raw`, `lz4`, `zstd`, `zstd-dict` or `zstd-planes`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,6 +61,7 @@ impl CodecId {
             Self::Lz4 => "lz4",
             Self::Zstd => "zstd",
             Self::ZstdDict => "zstd-dict",
+            Self::ZstdPlanes => "zstd-planes",
         }
     }
 }
@@ -73,6 +77,7 @@ impl TryFrom<u8> for CodecId {
             1 => Ok(Self::Lz4),
             2 => Ok(Self::Zstd),
             3 => Ok(Self::ZstdDict),
+            4 => Ok(Self::ZstdPlanes),
             got => Err(ParseCodecError::UnknownId { got }),
         }
     }
@@ -204,14 +209,10 @@ pub trait Codec: Send + Sync {
         0
     }
 
-    /// The id that streams of a rung are stored under, from now on; `None` if there is no such rung. It
-    /// changes only when a dictionary is installed, which who compresses does itself.
-    fn rung_id(&self, rung: usize) -> Option<CodecId> {
-        (rung == 0).then(|| self.id())
-    }
-
     /// [`compress`](Codec::compress) by a denser codec. With a rung over 0, `page` may be a *unit*:
     /// several pages one after the other, up to [`unit_len_max`](Codec::unit_len_max) bytes.
+    ///
+    /// Returns the stream's length, and the id that it is to be stored under: a rung may have several ways.
     ///
     /// # Errors
     /// Those of [`compress`](Codec::compress), [`CompressError::NoSuchRung`], and
@@ -222,9 +223,9 @@ pub trait Codec: Send + Sync {
         workspace: &mut Self::Workspace,
         page: &[u8],
         out: &mut [u8],
-    ) -> Result<usize, CompressError> {
+    ) -> Result<(CodecId, usize), CompressError> {
         match rung {
-            0 => self.compress(workspace, page, out),
+            0 => Ok((self.id(), self.compress(workspace, page, out)?)),
             got => Err(CompressError::NoSuchRung {
                 max: self.rungs(),
                 got,

@@ -258,6 +258,8 @@ pub enum ParseCodecError {
     },
     /// Streams with a dictionary are read by the ladder that has it.
     NeedsDictionary,
+    /// Streams of words taken apart are read by a ladder.
+    NeedsLadder,
     /// `lz4hc` needs LZ4 and the global allocator, and this build was made without one of their features.
     NoLz4Hc,
     /// What follows `zstd:` is not a number.
@@ -308,6 +310,9 @@ impl fmt::Display for ParseCodecError {
             }
             Self::NeedsDictionary => f.write_str(
                 "streams of zstd-dict are read by the list of codecs that has the dictionary, not by one codec",
+            ),
+            Self::NeedsLadder => f.write_str(
+                "streams of zstd-planes are read by a list of codecs with zstd, not by one codec",
             ),
             Self::NoLz4Hc => {
                 write!(f, "this build has no lz4hc: expected one of {ACCEPTED}")

@@ -15,17 +15,21 @@ use crate::error::DictionaryError;
 use crate::error::{CompressError, DecompressError, LadderError, WorkspaceError};
 #[cfg(feature = "lz4")]
 use crate::lz4::{BoxedHc, Lz4};
+#[cfg(feature = "zstd")]
+use crate::planes::together;
 use crate::raw::Raw;
 #[cfg(feature = "zstd")]
 use crate::zstd::{Compressor, Dictionary, Zstd};
 
+#[cfg(feature = "zstd")]
+mod planes;
 mod readers;
 #[cfg(test)]
 mod tests;
 mod workspace;
 
 pub use readers::READERS_MAX;
-use readers::{Decoders, Readers, Set};
+use readers::{Decoders, Lent, Readers, Set};
 pub use workspace::LadderWorkspace;
 use workspace::Tools;
 
@@ -66,10 +70,9 @@ const UNIT_LEN_MIN: usize = 1 << 12;
 /// let mut worker = ladder.worker_workspace(4096)?;
 /// let unit: Vec<u8> = (0..16384_u32).map(|at| (at * at >> 9) as u8).collect();
 /// let mut out = vec![0; ladder.max_compressed_len(unit.len())];
-/// let len = ladder.compress_rung(1, &mut worker, &unit, &mut out)?;
+/// let (id, len) = ladder.compress_rung(1, &mut worker, &unit, &mut out)?;
 ///
 /// // Stored in two pieces, with a length in front that only the caller knows of.
-/// let id = ladder.rung_id(1).expect("a rung");
 /// let stored = [&[7_u8, 7][..], &out[..len]].concat();
 /// let (head, tail) = stored.split_at(100);
 /// let mut reader = ladder.workspace(4096)?;
@@ -81,12 +84,11 @@ const UNIT_LEN_MIN: usize = 1 << 12;
 /// ```
 ///
 /// # Dictionaries
-/// With zstd among the rungs, a dictionary can be installed once, at any time, through a shared reference:
-/// what the rungs make from then on is stored under [`CodecId::ZstdDict`], and whatever was made before is read
-/// as before. Only who compresses by the rungs should install it: between [`rung_id`](Codec::rung_id) and
-/// [`compress_rung`](Codec::compress_rung) it would make the id wrong. Clones share the dictionary. For 64 KiB
-/// it takes 93 KB for all decoders, and for each level of zstd 0.5 to 1.7 MB. On pages of five programs
-/// single pages become 9 to 11 % denser at level 6 and over.
+/// With zstd among the rungs, a dictionary can be installed once, at any time, through a shared reference.
+/// Worker's workspaces that are made from then on compress with it, and what they make is stored under
+/// [`CodecId::ZstdDict`]; whatever was made before is read as before. Clones share the dictionary. It takes its
+/// length for all who read, and in each worker's workspace for each level of zstd 0.5 to 1.7 MB. With 32 KiB, on pages
+/// of five programs, units of 32 KiB become 3 to 13 % denser.
 ///
 /// ```
 /// # #[cfg(all(feature = "lz4", feature = "zstd"))] {
@@ -97,10 +99,18 @@ const UNIT_LEN_MIN: usize = 1 << 12;
 ///
 /// let ladder: Ladder = "lz4 zstd:6".parse()?;
 /// ladder.install_dictionary(&train_dictionary(&pages, 4096, 16 << 10)?)?;
-/// assert_eq!(ladder.rung_id(1), Some(CodecId::ZstdDict));
+/// let mut worker = ladder.worker_workspace(4096)?;
+/// let mut out = [0; 5000];
+/// let (id, _) = ladder.compress_rung(1, &mut worker, &pages[..4096], &mut out)?;
+/// assert_eq!(id, CodecId::ZstdDict);
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Words taken apart
+/// Arrays of numbers and pointers are denser with the first bytes of all words side by side, then the second ones, and
+/// so on. Where LZ4 finds that this may be so, a unit is compressed both ways, and the shorter stream counts
+/// ([`CodecId::ZstdPlanes`]). Putting 32 KiB together again takes some microseconds.
 #[derive(Clone, Debug)]
 pub struct Ladder {
     first: AnyCodec,
@@ -158,11 +168,16 @@ impl Ladder {
     }
 
     /// The same with units, and pages that the rungs compress, of at most `len` bytes, 4 to 64 KiB:
-    /// workspaces are smaller then. Workspaces that were made before are for the ladder that this was.
+    /// workspaces are smaller then. Workspaces that were made before are for the ladder that this was, and a
+    /// dictionary that is installed later is for one of both.
     #[must_use]
     pub fn with_unit_len(mut self, len: usize) -> Self {
         self.unit_len = len.clamp(UNIT_LEN_MIN, UNIT_LEN_MAX);
         self.readers = self.readers.map(|_| Arc::default());
+        #[cfg(feature = "zstd")]
+        if self.dictionary().is_none() {
+            self.dictionary = self.dictionary.map(|_| Arc::default());
+        }
         self
     }
 
@@ -200,7 +215,7 @@ impl Ladder {
             .map_or(0, |readers| readers.heap_bytes())
     }
 
-    /// Lets all rungs that are zstd compress with a dictionary, from now on.
+    /// Lets all rungs that are zstd compress with a dictionary, in worker's workspaces that are made from now on.
     ///
     /// Bytes that [`train_dictionary`](crate::train_dictionary) made are best; any others serve as text that
     /// pages may repeat. 256 bytes to 256 KiB.
@@ -208,31 +223,25 @@ impl Ladder {
     /// # Errors
     /// [`DictionaryError::NoZstd`], [`DictionaryError::Installed`], [`DictionaryError::Length`] and
     /// [`DictionaryError::Refused`]; after any of them all is as it was.
-    ///
-    /// # Time complexity
-    /// Linear in the dictionary, for each level: some 10 ms for 64 KiB at level 15.
     #[cfg(feature = "zstd")]
     pub fn install_dictionary(&self, bytes: &[u8]) -> Result<(), DictionaryError> {
         let place = self.dictionary.as_ref().ok_or(DictionaryError::NoZstd)?;
         if place.get().is_some() {
             return Err(DictionaryError::Installed);
         }
-        let levels = self.rungs.iter().flatten().filter_map(|codec| match codec {
-            AnyCodec::Zstd(zstd) => Some(*zstd),
-            _ => None,
-        });
-        let dictionary = Dictionary::new(bytes, levels)?;
+        let dictionary = Dictionary::new(bytes)?;
         place
             .set(dictionary)
             .map_err(|_| DictionaryError::Installed)
     }
 
-    /// The memory that the dictionary holds, in bytes; 0 without one.
+    /// The memory that the dictionary holds for all who read, in bytes; 0 without one.
     #[must_use]
     pub fn dictionary_bytes(&self) -> usize {
         #[cfg(feature = "zstd")]
         {
-            self.dictionary().map_or(0, Dictionary::heap_bytes)
+            self.dictionary()
+                .map_or(0, |dictionary| dictionary.bytes().len())
         }
         #[cfg(not(feature = "zstd"))]
         {
@@ -255,16 +264,22 @@ impl Ladder {
     fn compressor(&self) -> Result<Option<Compressor>, WorkspaceError> {
         let mut levels = [Zstd::default(); RUNGS_MAX];
         let mut len = 0;
-        for codec in self.rungs.iter().flatten() {
-            if let (AnyCodec::Zstd(zstd), Some(level)) = (codec, levels.get_mut(len)) {
-                *level = *zstd;
-                len += 1;
-            }
+        for (zstd, level) in self.zstd_rungs().zip(&mut levels) {
+            *level = zstd;
+            len += 1;
         }
         match levels.get(..len) {
             None | Some([]) => Ok(None),
             Some(levels) => Compressor::shared(levels, self.unit_len).map(Some),
         }
+    }
+
+    #[cfg(feature = "zstd")]
+    fn zstd_rungs(&self) -> impl Iterator<Item = Zstd> {
+        self.rungs.iter().flatten().filter_map(|codec| match codec {
+            AnyCodec::Zstd(zstd) => Some(*zstd),
+            _ => None,
+        })
     }
 
     fn codecs(&self) -> impl Iterator<Item = AnyCodec> {
@@ -301,10 +316,13 @@ impl Ladder {
             CodecId::Raw => true,
             #[cfg(feature = "zstd")]
             CodecId::ZstdDict => self.dictionary().is_some(),
+            #[cfg(feature = "zstd")]
+            CodecId::ZstdPlanes => self.zstd_rungs().next().is_some(),
             _ => self.codecs().any(|codec| codec.id() == id),
         }
     }
 
+    /// Of words that were taken apart, as they are.
     fn decode(
         &self,
         id: CodecId,
@@ -326,9 +344,9 @@ impl Ladder {
             #[cfg(feature = "lz4")]
             CodecId::Lz4 => Lz4::decode(stream, page),
             #[cfg(feature = "zstd")]
-            CodecId::Zstd | CodecId::ZstdDict => {
+            CodecId::Zstd | CodecId::ZstdDict | CodecId::ZstdPlanes => {
                 let dictionary = match id {
-                    CodecId::ZstdDict => self.dictionary().map(Dictionary::decoder),
+                    CodecId::ZstdDict => self.dictionary().map(Dictionary::bytes),
                     _ => None,
                 };
                 let got = first.id();
@@ -461,24 +479,15 @@ impl Codec for Ladder {
         self.rungs.iter().flatten().count()
     }
 
-    fn rung_id(&self, rung: usize) -> Option<CodecId> {
-        let id = self.rung(rung)?.id();
-        #[cfg(feature = "zstd")]
-        if rung > 0 && id == CodecId::Zstd && self.dictionary().is_some() {
-            return Some(CodecId::ZstdDict);
-        }
-        Some(id)
-    }
-
     fn compress_rung(
         &self,
         rung: usize,
         workspace: &mut LadderWorkspace,
         page: &[u8],
         out: &mut [u8],
-    ) -> Result<usize, CompressError> {
+    ) -> Result<(CodecId, usize), CompressError> {
         if rung == 0 {
-            return self.compress(workspace, page, out);
+            return Ok((self.id(), self.compress(workspace, page, out)?));
         }
         let Some(codec) = self.rung(rung) else {
             let (max, got) = (self.rungs(), rung);
@@ -494,13 +503,26 @@ impl Codec for Ladder {
             #[cfg(feature = "lz4")]
             AnyCodec::Lz4Hc(_) => {
                 let tables = tools.lz4hc.as_mut().ok_or(readers)?;
-                BoxedHc.compress(tables, page, out)
+                Ok((codec.id(), BoxedHc.compress(tables, page, out)?))
             }
             #[cfg(feature = "zstd")]
             AnyCodec::Zstd(zstd) => {
-                let compressor = tools.zstd.as_mut().ok_or(readers)?;
-                let dictionary = self.dictionary().and_then(|all| all.encoder(zstd));
-                compressor.compress(zstd, dictionary, page, out)
+                let tools = tools.zstd.as_mut().ok_or(readers)?;
+                let (compressor, planes, encoders) = tools.encoders(self.dictionary.as_ref());
+                let encoder = encoders.and_then(|all| all.of(zstd));
+                let id = match encoder {
+                    Some(_) => CodecId::ZstdDict,
+                    None => CodecId::Zstd,
+                };
+                let len = compressor.compress(zstd, encoder, page, out)?;
+                let shorter = planes.shorter(compressor, zstd, page, len)?;
+                let Some((stream, place)) =
+                    shorter.and_then(|stream| Some((stream, out.get_mut(..stream.len())?)))
+                else {
+                    return Ok((id, len));
+                };
+                place.copy_from_slice(stream);
+                Ok((CodecId::ZstdPlanes, stream.len()))
             }
             _ => Err(readers),
         }
@@ -515,12 +537,23 @@ impl Codec for Ladder {
     ) -> Result<(), DecompressError> {
         let LadderWorkspace { first, readers, .. } = workspace;
         // LZ4 needs nothing to decode.
-        let needs = matches!(id, CodecId::Zstd | CodecId::ZstdDict) && id != self.first.id();
+        let needs = id != self.first.id()
+            && matches!(id, CodecId::Zstd | CodecId::ZstdDict | CodecId::ZstdPlanes);
         let readers = self.own(readers).filter(|_| needs);
         let mut set = readers.map(|readers| readers.lend(self));
-        let decoders = set
-            .as_mut()
-            .and_then(|lent| Some(&mut lent.set()?.decoders));
+        let set = set.as_mut().and_then(Lent::set);
+        #[cfg(feature = "zstd")]
+        if id == CodecId::ZstdPlanes && self.knows(id) {
+            let (expected, got) = (id, first.id());
+            let set = set.ok_or(DecompressError::WrongWorkspace { expected, got })?;
+            let (max, got) = (set.unit.len(), page.len());
+            let planes = set.unit.get_mut(..got);
+            let planes = planes.ok_or(DecompressError::UnitTooLong { max, got })?;
+            self.decode(id, first, Some(&mut set.decoders), compressed, planes)?;
+            together(planes, page);
+            return Ok(());
+        }
+        let decoders = set.map(|set| &mut set.decoders);
         self.decode(id, first, decoders, compressed, page)
     }
 
@@ -591,6 +624,14 @@ impl Codec for Ladder {
             .ok_or(DecompressError::Rejected)?;
         let unit = unit.get_mut(..unit_len).ok_or(too_long)?;
         self.decode(id, first, Some(decoders), stream, unit)?;
+        #[cfg(feature = "zstd")]
+        if id == CodecId::ZstdPlanes {
+            // The pieces that lay there are decoded.
+            let words = stored.get_mut(..unit_len).ok_or(too_long)?;
+            together(unit, words);
+            done(words);
+            return Ok(());
+        }
         done(unit);
         Ok(())
     }

@@ -84,6 +84,8 @@ mod ladder;
 mod lz4;
 #[cfg(all(feature = "alloc", any(feature = "lz4", feature = "zstd")))]
 mod memory;
+#[cfg(feature = "zstd")]
+mod planes;
 mod raw;
 mod same_filled;
 #[cfg(test)]

@@ -19,8 +19,8 @@ mod dictionary;
 mod tests;
 
 pub(crate) use context::{Compressor, Decompressor};
-pub(crate) use dictionary::Dictionary;
 pub use dictionary::train_dictionary;
+pub(crate) use dictionary::{Dictionary, Encoders};
 
 /// zstd at one level, one magicless frame without content size and checksum.
 ///

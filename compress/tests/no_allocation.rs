@@ -27,16 +27,16 @@ fn work(ladder: &Ladder, worker: &mut LadderWorkspace, reader: &mut LadderWorksp
 
     let taken = measure(|| {
         for rung in 0..=ladder.rungs() {
-            let id = ladder.rung_id(rung).expect("a rung");
-            let len = ladder.compress_rung(rung, worker, &small, &mut out);
-            let len = len.expect("room for a page");
+            let got = ladder.compress_rung(rung, worker, &small, &mut out);
+            let (id, len) = got.expect("room for a page");
             ladder
                 .decompress_id(id, reader, &out[..len], &mut back)
                 .expect("its own stream");
             assert!(back == small);
             if rung > 0 {
-                let len = ladder.compress_rung(rung, worker, &big, &mut out);
-                let (head, tail) = out[..len.expect("room for a unit")].split_at(100);
+                let got = ladder.compress_rung(rung, worker, &big, &mut out);
+                let (id, len) = got.expect("room for a unit");
+                let (head, tail) = out[..len].split_at(100);
                 let all = &mut |bytes: &[u8]| Some(0..bytes.len());
                 let mut same = false;
                 let done = &mut |got: &[u8]| same = got == big;

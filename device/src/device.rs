@@ -82,6 +82,8 @@ pub struct Stat {
     pub backing: BackingStat,
     /// Writes that found no memory, and had some made for them or failed.
     pub squeezed: u64,
+    /// Bytes of the dictionary that cold pages are compressed with; 0 without one.
+    pub dictionary: u64,
     /// Times that pages were not written back because the store failed.
     pub write_errors: u64,
 }
@@ -197,6 +199,7 @@ impl Device {
             tiers: tiered.tiers,
             backing: tiered.backing,
             squeezed: tiered.squeezed,
+            dictionary: tiered.dictionary,
             write_errors: tiered.write_errors,
         }
     }

@@ -280,12 +280,35 @@ impl<const PAGE: usize, P: PageSource + 'static> Model<'_, PAGE, P> {
             "{done} of {budget}"
         );
         self.work += tick.work.read + tick.work.compressed;
+        if tick.waiting > 0 {
+            self.look_at_samples();
+        }
+    }
+
+    /// What waits is shown as it is, and goes on.
+    fn look_at_samples(&mut self) {
+        let mut found = Vec::new();
+        let next = self
+            .cache
+            .cold_pages(&self.policy, 0, &mut |index| found.push(index));
+        assert!(next.unwrap().is_none_or(|next| next < self.cache.pages()));
+        for index in found.into_iter().take(8) {
+            let mut back: Page<PAGE> = blank();
+            let worker = &mut self.tools.worker;
+            if self.cache.sample(worker, index, &mut back).unwrap() {
+                assert!(self.map.get(&index) == Some(&back), "page {index}");
+            }
+        }
+        self.tools.worker.wait(false);
     }
 
     fn worker(&mut self, op: u8, input: &mut Input<'_>) {
         match op % 8 {
             0..=3 => self.tick(u64::from(input.byte())),
-            4 => self.policy = policy(input),
+            4 => {
+                self.policy = policy(input);
+                self.tools.worker.wait(input.byte() & 1 != 0);
+            }
             5 => {
                 let how = Recompress {
                     what: [What::Idle, What::Huge, What::HugeIdle][usize::from(input.byte() % 3)],

@@ -27,6 +27,7 @@ mod recompress;
 mod records;
 mod run;
 mod same;
+mod sample;
 mod tokens;
 mod touch;
 mod worker;

@@ -45,6 +45,12 @@ pub struct Policy {
     pub same: bool,
     /// Keep pages that are nearly the same as differences. Needs `same`.
     pub patches: bool,
+    /// Make a dictionary of what cold pages have in common. The cache does not do that itself: it
+    /// [waits](Worker::wait) for who can, says how many pages wait for it ([`Tick::waiting`]), and shows
+    /// [samples](Cache::sample).
+    ///
+    /// The memory that a page takes then depends on what others hold: leave it off where `same` is off.
+    pub dictionary: bool,
 }
 
 impl Policy {
@@ -57,6 +63,7 @@ impl Policy {
         clusters: false,
         same: false,
         patches: false,
+        dictionary: false,
     };
 
     /// Everything, for a codec with one denser one beside it.
@@ -65,6 +72,7 @@ impl Policy {
         clusters: true,
         same: true,
         patches: true,
+        dictionary: true,
         ..Self::NONE
     };
 
@@ -80,7 +88,7 @@ impl Policy {
 
     /// Whether a page may be moved to a denser form now. One that came back from there waits a turn
     /// longer.
-    fn is_cold(&self, life: Life) -> bool {
+    pub(super) fn is_cold(&self, life: Life) -> bool {
         let least = match life.is_refault() {
             true => (self.cold_age + 1).min(Life::AGE_MAX),
             false => self.cold_age,
@@ -110,6 +118,8 @@ pub(crate) struct Progress {
     rotten: Option<u64>,
     /// Where making room goes on, for each age.
     squeeze: [u64; 4],
+    /// No sweep until somebody has seen samples.
+    pub(super) waits: bool,
 }
 
 /// What has to change for another turn to find something to do.
@@ -133,7 +143,13 @@ impl Progress {
             sweep: None,
             rotten: None,
             squeeze: [0; 4],
+            waits: false,
         }
+    }
+
+    /// Whether a sweep does not begin because somebody is to see samples first. One that has begun goes on.
+    fn holds_sweep(&self) -> bool {
+        self.waits && self.sweep == Some(0)
     }
 
     fn is_under_way(&self) -> bool {
@@ -148,6 +164,8 @@ pub struct Tick {
     pub work: Work,
     /// There is more to do now: the budget was used up.
     pub more: bool,
+    /// Cold pages that could become denser if nobody had to see samples of them first.
+    pub waiting: u64,
 }
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
@@ -178,9 +196,16 @@ where
         let result = self.steps(worker, &policy, now_ms, budget);
         let work = worker.work;
         worker.work = before.and(work);
+        let progress = &worker.progress;
+        let more = result?;
+        let waiting = match progress.holds_sweep() && !more {
+            true => progress.cold,
+            false => 0,
+        };
         Ok(Tick {
             work,
-            more: result?,
+            more,
+            waiting,
         })
     }
 
@@ -201,7 +226,7 @@ where
         while worker.work.units() < budget {
             let went_on = self.turn(worker, policy)?
                 || worker.run.stage != Stage::Rest && self.run_step(worker, policy.ages())?
-                || self.sweep(worker, policy)?
+                || !worker.progress.holds_sweep() && self.sweep(worker, policy)?
                 || self.sweep_rotten(worker, policy)?;
             if !went_on {
                 return Ok(false);

@@ -156,15 +156,14 @@ where
         };
         worker.work.compressed += 1;
         let workspace = &mut worker.space.codec;
-        let len = self
+        let (id, len) = self
             .codec
             .compress_rung(rung, workspace, page, &mut worker.stream)?;
         let sum_len = if self.keeps_checksums() { 4 } else { 0 };
         let tried = |life: Life| life.with_rung(rung as u8);
-        let id = self.codec.rung_id(rung);
         let stored = worker.stream.get(..len);
         let small = len < PAGE - PAGE / HUGE_SHARE && len + sum_len < seen.size;
-        let (Some(stored), Some(id), true) = (stored, id, small) else {
+        let (Some(stored), true) = (stored, small) else {
             self.note(index, tried);
             return Ok(Outcome::Kept);
         };
@@ -226,7 +225,7 @@ where
     ) -> Result<Outcome, Error> {
         let layout = &self.layout;
         let keys = layout.cluster_info(unit).zip(layout.cluster_data(unit));
-        let (Some((info_key, data_key)), Some(id)) = (keys, self.codec.rung_id(rung)) else {
+        let Some((info_key, data_key)) = keys else {
             return Ok(Outcome::Kept);
         };
         let seen = self.survey(unit);
@@ -264,7 +263,7 @@ where
         worker.work.compressed += u64::from(members.count_ones());
         let (space, stream) = (&mut worker.space, &mut worker.stream);
         let pages = worker.unit.get(..len).unwrap_or(&[]);
-        let len = self
+        let (id, len) = self
             .codec
             .compress_rung(rung, &mut space.codec, pages, stream)?;
         let stored = stream.get(..len).unwrap_or(&[]);
@@ -487,11 +486,11 @@ where
             };
             worker.work.compressed += 1;
             let (space, stream) = (&mut worker.space, &mut worker.stream);
-            let len = self
+            let (id, len) = self
                 .codec
                 .compress_rung(rung, &mut space.codec, page, stream)?;
-            let (id, stored) = match (self.codec.rung_id(rung), stream.get(..len)) {
-                (Some(id), Some(stored)) if len < PAGE - PAGE / HUGE_SHARE => (id, stored),
+            let (id, stored) = match stream.get(..len) {
+                Some(stored) if len < PAGE - PAGE / HUGE_SHARE => (id, stored),
                 _ => (CodecId::Raw, &page[..]),
             };
             let tried = |life: Life| life.with_rung(rung as u8);

@@ -78,6 +78,12 @@ impl<C: Codec, const PAGE: usize> Worker<C, PAGE> {
         }
     }
 
+    /// Whether [`Cache::tick`] leaves cold pages as they are until it is said that it need not any more. Where memory
+    /// is short, they become denser all the same.
+    pub const fn wait(&mut self, waits: bool) {
+        self.progress.waits = waits;
+    }
+
     /// Forgets where it was, for another cache: what a worker has noted of one is nothing for the next.
     pub fn restart(&mut self) {
         let notes = Notes::new();

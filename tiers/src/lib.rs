@@ -30,6 +30,7 @@
 
 #![forbid(unsafe_code)]
 
+mod dictionary;
 mod error;
 mod reclaim;
 mod stat;

@@ -1,11 +1,12 @@
 //! Making room: denser forms first, then the backing store.
 
+use crate::dictionary::Dictionary;
 use crate::error::Error;
 use crate::stat::count;
 use crate::tiered::{Cache, Inner, PAGE, readers};
 use compcache::{Notes, Policy, Stand, Tick, Work, Worker, Workspace};
 use compcache_backing::{Backing, Owner, Token, WriteError};
-use compress::{Codec, Ladder, WorkspaceError};
+use compress::{Codec, Ladder, LadderWorkspace, WorkspaceError};
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -47,11 +48,13 @@ pub(crate) struct Desk {
     clean_at: Option<u64>,
     /// Room is being made ahead of puts.
     makes_room: bool,
+    pub(crate) dictionary: Dictionary,
 }
 
 impl Desk {
     pub(crate) fn new(ladder: Ladder, keeps_worker: bool) -> Result<Self, WorkspaceError> {
         let mut desk = Self {
+            dictionary: Dictionary::new(&ladder),
             ladder,
             worker: None,
             keeps_worker,
@@ -76,11 +79,27 @@ impl Desk {
             Some(worker) => worker,
             None => {
                 let workspace = self.ladder.worker_workspace(PAGE)?;
-                self.worker_bytes = workspace.heap_bytes() + size_of::<Worker<Ladder, PAGE>>();
-                Box::new(Worker::with_notes(workspace, self.notes))
+                self.equipped(workspace)
             }
         };
         Ok(self.worker.insert(worker))
+    }
+
+    fn equipped(&mut self, workspace: LadderWorkspace) -> Box<Worker<Ladder, PAGE>> {
+        self.worker_bytes = workspace.heap_bytes() + size_of::<Worker<Ladder, PAGE>>();
+        Box::new(Worker::with_notes(workspace, self.notes))
+    }
+
+    /// Gives the worker, if there is one, another workspace.
+    pub(crate) fn refit(&mut self, workspace: LadderWorkspace) {
+        if let Some(worker) = self.worker.take() {
+            self.notes = worker.notes();
+            self.worker = Some(self.equipped(workspace));
+        }
+    }
+
+    pub(crate) fn ladder(&self) -> &Ladder {
+        &self.ladder
     }
 
     /// Takes all memory that writing back and bringing back needs, now: later it may be short.
@@ -132,10 +151,12 @@ impl Desk {
         cache.is_due(&mut self.notes, policy, now)
     }
 
-    /// Bytes of what all readers share, of the worker's buffers now, and of those of a store.
+    /// Bytes of what all readers share, a dictionary with it, of the worker's buffers now, and of those of a store.
     pub(crate) fn heap_bytes(&self) -> usize {
         let space = self.space.as_ref();
         self.ladder.readers_bytes()
+            + self.ladder.dictionary_bytes()
+            + self.dictionary.heap_bytes()
             + self.worker_bytes
             + space.map_or(0, |_| size_of::<Workspace<Ladder, PAGE>>())
             + self.bytes.capacity()
@@ -379,12 +400,16 @@ impl Inner {
         if !desk.is_due(&self.cache, &policy, now_ms) {
             return Ok(Tick::default());
         }
-        let tick = self.cache.tick(desk.worker()?, &policy, now_ms, budget)?;
+        let (tick, material) = desk.tick(&self.cache, &policy, now_ms, budget)?;
         if tick.work != Work::default() {
             count(&self.counters.ticks);
         }
         if !tick.more {
             desk.rest();
+        }
+        drop(desk);
+        if let Some(material) = material {
+            self.make_dictionary(&material);
         }
         Ok(tick)
     }

@@ -18,6 +18,8 @@ pub struct Stat {
     pub memory: Memory,
     /// The backing store; zeroes without one.
     pub backing: BackingStat,
+    /// Bytes of the dictionary that cold pages are compressed with; 0 without one. They are counted with the workspaces.
+    pub dictionary: u64,
     /// Puts that found no memory and made some.
     pub squeezed: u64,
     /// Ticks of the policy that had something to do.

@@ -340,6 +340,7 @@ impl Tiered {
             tiers: inner.cache.tier_stat(),
             memory: inner.cache.memory(),
             backing,
+            dictionary: inner.cache.codec().dictionary_bytes() as u64,
             squeezed: inner.counters.squeezed.load(Relaxed),
             ticks: inner.counters.ticks.load(Relaxed),
             write_errors: inner.counters.write_errors.load(Relaxed),
@@ -582,7 +583,11 @@ impl Inner {
                 let now = self.now_ms();
                 // Not longer than a tick: puts may wait for room.
                 let mut desk = self.desk.lock();
-                let tick = self.cache.tick(desk.worker()?, &policy, now, 4096)?;
+                let (tick, material) = desk.tick(&self.cache, &policy, now, 4096)?;
+                drop(desk);
+                if let Some(material) = material {
+                    self.make_dictionary(&material);
+                }
                 work = work.and(tick.work);
                 if !tick.more {
                     break;

@@ -33,7 +33,8 @@ pub(crate) struct TierArgs {
     /// Pages that were not used for one to two such times are cold: seconds, or 5m, 1h [default: 30]
     #[arg(long, value_name = "TIME", value_parser = parse_turn, conflicts_with = "no_tiers")]
     pub(crate) idle_time: Option<Duration>,
-    /// Keep pages that are the same, or nearly, each by itself. Whoever can time reads and writes may learn whether
+    /// Keep pages that are the same, or nearly, each by itself, and make no dictionary of what they have in common.
+    /// Whoever can time reads and writes may learn whether
     /// somebody else's page is the same: switch it off where users of one device do not trust each other
     #[arg(long)]
     pub(crate) no_dedup: bool,
@@ -115,6 +116,7 @@ impl TierArgs {
         policy.cool_rung = usize::from(cool);
         policy.clusters = !rungs.is_empty();
         (policy.same, policy.patches) = (!self.no_dedup, !self.no_dedup);
+        policy.dictionary = !self.no_dedup;
         policy
     }
 }
@@ -279,6 +281,7 @@ mod tests {
         );
         let plain = tiers("lz4", &["--no-dedup", "--idle-time", "5m"]).unwrap();
         assert_eq!((plain.policy.same, plain.policy.patches), (false, false));
+        assert!(!plain.policy.dictionary);
         assert_eq!(plain.policy.turn_ms, 300_000);
     }
 

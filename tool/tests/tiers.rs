@@ -283,7 +283,7 @@ fn the_policy_is_set_and_does_what_it_says() {
     let device = Device::start(&["--size", "8M"]);
     assert_eq!(
         device.ctl(&["policy"]),
-        "turn=30 cold_age=2 cold_rung=1 cool_rung=0 clusters=1 same=1 patches=1\n"
+        "turn=30 cold_age=2 cold_rung=1 cool_rung=0 clusters=1 same=1 patches=1 dictionary=1\n"
     );
     client("nbdcopy", &[source.to_str().unwrap(), &device.served.uri()]);
     let before = device.json("mm_stat")[2].as_u64().unwrap();

@@ -35,11 +35,17 @@ impl Codec for Contiguous {
 
 #[test]
 fn ids_are_bytes_and_back() {
-    for id in [CodecId::Raw, CodecId::Lz4, CodecId::Zstd, CodecId::ZstdDict] {
+    for id in [
+        CodecId::Raw,
+        CodecId::Lz4,
+        CodecId::Zstd,
+        CodecId::ZstdDict,
+        CodecId::ZstdPlanes,
+    ] {
         assert_eq!(CodecId::try_from(id.as_u8()), Ok(id));
         assert_eq!(std::format!("{id}"), id.name());
     }
-    for byte in 4..=u8::MAX {
+    for byte in 5..=u8::MAX {
         let error = ParseCodecError::UnknownId { got: byte };
         assert_eq!(CodecId::try_from(byte), Err(error));
     }

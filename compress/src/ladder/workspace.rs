@@ -2,10 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+#[cfg(feature = "zstd")]
+use std::sync::OnceLock;
 
 use super::Ladder;
 #[cfg(feature = "lz4")]
 use super::UNIT_LEN_MAX;
+#[cfg(feature = "zstd")]
+use super::planes::Planes;
 use super::readers::Readers;
 #[cfg(feature = "lz4")]
 use crate::any::AnyCodec;
@@ -16,7 +20,7 @@ use crate::error::WorkspaceError;
 #[cfg(feature = "lz4")]
 use crate::lz4::{BoxedHc, Lz4HcBox};
 #[cfg(feature = "zstd")]
-use crate::zstd::Compressor;
+use crate::zstd::{Compressor, Dictionary, Encoders};
 
 /// A workspace of a [`Ladder`].
 #[derive(Debug)]
@@ -47,9 +51,56 @@ impl LadderWorkspace {
 #[derive(Debug)]
 pub(super) struct Tools {
     #[cfg(feature = "zstd")]
-    pub(super) zstd: Option<Compressor>,
+    pub(super) zstd: Option<ZstdTools>,
     #[cfg(feature = "lz4")]
     pub(super) lz4hc: Option<Lz4HcBox>,
+}
+
+/// For all rungs that are zstd.
+#[cfg(feature = "zstd")]
+#[derive(Debug)]
+pub(super) struct ZstdTools {
+    pub(super) compressor: Compressor,
+    pub(super) planes: Planes,
+    /// Of the dictionary that was there when this was made, and whose it is.
+    encoders: Option<(Arc<OnceLock<Dictionary>>, Encoders)>,
+}
+
+#[cfg(feature = "zstd")]
+impl ZstdTools {
+    pub(super) fn new(ladder: &Ladder, compressor: Compressor) -> Result<Self, WorkspaceError> {
+        let place = ladder.dictionary.as_ref();
+        let encoders =
+            place
+                .and_then(|place| Some((place, place.get()?)))
+                .map(|(place, dictionary)| {
+                    let encoders = Encoders::new(dictionary, ladder.zstd_rungs())?;
+                    Ok((Arc::clone(place), encoders))
+                });
+        Ok(Self {
+            compressor,
+            planes: Planes::new(ladder.unit_len)?,
+            encoders: encoders.transpose()?,
+        })
+    }
+
+    /// What it compresses with for a ladder, if it was made for that dictionary.
+    pub(super) fn encoders(
+        &mut self,
+        place: Option<&Arc<OnceLock<Dictionary>>>,
+    ) -> (&mut Compressor, &mut Planes, Option<&Encoders>) {
+        let own = self.encoders.as_ref().zip(place);
+        let encoders = own.filter(|((own, _), place)| Arc::ptr_eq(own, place));
+        let encoders = encoders.map(|((_, encoders), _)| encoders);
+        (&mut self.compressor, &mut self.planes, encoders)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let encoders = self.encoders.as_ref();
+        self.compressor.heap_bytes()
+            + self.planes.heap_bytes()
+            + encoders.map_or(0, |(_, encoders)| encoders.heap_bytes())
+    }
 }
 
 impl Tools {
@@ -61,7 +112,10 @@ impl Tools {
             .transpose()?;
         Ok(Self {
             #[cfg(feature = "zstd")]
-            zstd: ladder.compressor()?,
+            zstd: ladder
+                .compressor()?
+                .map(|compressor| ZstdTools::new(ladder, compressor))
+                .transpose()?,
             #[cfg(feature = "lz4")]
             lz4hc,
         })
@@ -71,7 +125,7 @@ impl Tools {
         let mut bytes = size_of::<Self>();
         #[cfg(feature = "zstd")]
         {
-            bytes += self.zstd.as_ref().map_or(0, Compressor::heap_bytes);
+            bytes += self.zstd.as_ref().map_or(0, ZstdTools::heap_bytes);
         }
         #[cfg(feature = "lz4")]
         {

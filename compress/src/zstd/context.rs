@@ -4,8 +4,8 @@ use core::fmt;
 
 use zstd_safe::zstd_sys::{ZSTD_EndDirective, ZSTD_ErrorCode};
 use zstd_safe::{
-    CCtx, CDict, CParameter, DCtx, DDict, DParameter, ErrorCode, FrameFormat, InBuffer, OutBuffer,
-    ResetDirective,
+    CCtx, CDict, CParameter, DCtx, DParameter, ErrorCode, FrameFormat, InBuffer, OutBuffer,
+    ParamSwitch, ResetDirective,
 };
 
 use super::Zstd;
@@ -37,6 +37,11 @@ impl Compressor {
     pub(crate) fn shared(levels: &[Zstd], unit_len: usize) -> Result<Self, WorkspaceError> {
         let level = levels.first().copied().unwrap_or_default().level;
         let mut new = Self::empty(level, unit_len)?;
+        // Pages of a unit differ in what they hold. zstd looks by itself whether its parts are better coded each
+        // in its own way, but only in longer frames.
+        new.context
+            .set_parameter(CParameter::UseBlockSplitter(ParamSwitch::Enable))
+            .map_err(failed)?;
         for zstd in levels {
             new.set_level(zstd.level)
                 .and_then(|()| new.allocate_tables())
@@ -200,7 +205,7 @@ impl Decompressor {
 
     pub(crate) fn decompress(
         &mut self,
-        dictionary: Option<&DDict<'static>>,
+        dictionary: Option<&[u8]>,
         compressed: &[u8],
         page: &mut [u8],
     ) -> Result<(), DecompressError> {
@@ -215,7 +220,7 @@ impl Decompressor {
             None => self.context.decompress(page, compressed),
             Some(dictionary) => {
                 let context = &mut self.context;
-                context.decompress_using_ddict(page, compressed, dictionary)
+                context.decompress_using_dict(page, compressed, dictionary)
             }
         };
         match result {

@@ -1,5 +1,6 @@
 //! Dictionaries: what pages have in common, so that a page alone is nearly as dense as among its neighbours.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,60 +9,81 @@ use zstd_safe::{CDict, DDict};
 
 use super::Zstd;
 use crate::codec::{PAGE_LEN_MAX, RUNGS_MAX};
-use crate::error::DictionaryError;
+use crate::error::{DictionaryError, WorkspaceError};
+use crate::memory::zeroed;
 
 /// The shortest dictionary in bytes: what zstd takes for one at all.
 pub(crate) const LEN_MIN: usize = 256;
 /// The longest dictionary in bytes. 64 KiB are enough for pages.
 pub(crate) const LEN_MAX: usize = 256 << 10;
 
-/// A dictionary, digested for one decoder and for each of some levels.
+/// What a dictionary with tables begins with, and how long that and its number are.
+const MAGIC: u32 = 0xEC30_A437;
+const HEAD_LEN: usize = 8;
+
+/// The bytes of a dictionary, which are all that decoding needs.
 pub(crate) struct Dictionary {
-    decoder: DDict<'static>,
-    encoders: [Option<(Zstd, CDict<'static>)>; RUNGS_MAX],
+    bytes: Box<[u8]>,
 }
 
 impl Dictionary {
-    pub(crate) fn new(
-        bytes: &[u8],
-        levels: impl Iterator<Item = Zstd>,
-    ) -> Result<Self, DictionaryError> {
+    pub(crate) fn new(bytes: &[u8]) -> Result<Self, DictionaryError> {
         let (min, max, got) = (LEN_MIN, LEN_MAX, bytes.len());
         if !(min..=max).contains(&got) {
             return Err(DictionaryError::Length { min, max, got });
         }
-        let mut new = Self {
-            decoder: DDict::try_create(bytes).ok_or(DictionaryError::Refused)?,
-            encoders: [const { None }; RUNGS_MAX],
-        };
-        for (zstd, place) in levels.zip(&mut new.encoders) {
-            let encoder = CDict::try_create(bytes, zstd.level()).ok_or(DictionaryError::Refused)?;
-            *place = Some((zstd, encoder));
+        // Whether zstd reads it: it may have tables in front.
+        DDict::try_create(bytes).ok_or(DictionaryError::Refused)?;
+        let mut copy = zeroed(got).map_err(|_| DictionaryError::Refused)?;
+        copy.copy_from_slice(bytes);
+        Ok(Self { bytes: copy })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A dictionary, digested for who compresses at each of some levels.
+pub(crate) struct Encoders([Option<(Zstd, CDict<'static>)>; RUNGS_MAX]);
+
+impl Encoders {
+    pub(crate) fn new(
+        dictionary: &Dictionary,
+        levels: impl Iterator<Item = Zstd>,
+    ) -> Result<Self, WorkspaceError> {
+        let mut new = Self([const { None }; RUNGS_MAX]);
+        for (zstd, place) in levels.zip(&mut new.0) {
+            let encoder = CDict::try_create(dictionary.bytes(), zstd.level());
+            *place = Some((zstd, encoder.ok_or(WorkspaceError::OutOfMemory)?));
         }
         Ok(new)
     }
 
-    pub(crate) fn decoder(&self) -> &DDict<'static> {
-        &self.decoder
-    }
-
-    pub(crate) fn encoder(&self, wanted: Zstd) -> Option<&CDict<'static>> {
-        let mut encoders = self.encoders.iter().flatten();
+    pub(crate) fn of(&self, wanted: Zstd) -> Option<&CDict<'static>> {
+        let mut encoders = self.0.iter().flatten();
         let (_, encoder) = encoders.find(|(zstd, _)| *zstd == wanted)?;
         Some(encoder)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let encoders = self.encoders.iter().flatten();
-        let bytes: usize = encoders.map(|(_, encoder)| encoder.sizeof()).sum();
-        bytes + self.decoder.sizeof()
+        let encoders = self.0.iter().flatten();
+        encoders.map(|(_, encoder)| encoder.sizeof()).sum()
+    }
+}
+
+impl fmt::Debug for Encoders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoders")
+            .field("heap_bytes", &self.heap_bytes())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Dictionary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dictionary")
-            .field("heap_bytes", &self.heap_bytes())
+            .field("len", &self.bytes.len())
             .finish_non_exhaustive()
     }
 }
@@ -110,5 +132,10 @@ pub fn train_dictionary(
     let len = zstd_safe::train_from_buffer(dictionary.as_mut_slice(), pages, &lens)
         .map_err(|_| DictionaryError::Refused)?;
     dictionary.truncate(len);
+    // Without its magic number it is text that pages may repeat. With it, zstd would read the tables that follow
+    // for each page.
+    if dictionary.starts_with(&MAGIC.to_le_bytes()) {
+        dictionary.drain(..HEAD_LEN);
+    }
     Ok(dictionary)
 }

@@ -57,6 +57,7 @@ pub(crate) enum Setting {
     Clusters(bool),
     Same(bool),
     Patches(bool),
+    Dictionary(bool),
 }
 
 impl Setting {
@@ -69,6 +70,7 @@ impl Setting {
             Self::Clusters(on) => policy.clusters = on,
             Self::Same(on) => policy.same = on,
             Self::Patches(on) => policy.patches = on,
+            Self::Dictionary(on) => policy.dictionary = on,
         }
     }
 }
@@ -76,7 +78,7 @@ impl Setting {
 /// The policy as it is set.
 pub(crate) fn policy_text(policy: &Policy) -> String {
     format!(
-        "turn={} cold_age={} cold_rung={} cool_rung={} clusters={} same={} patches={}\n",
+        "turn={} cold_age={} cold_rung={} cool_rung={} clusters={} same={} patches={} dictionary={}\n",
         policy.turn_ms as f64 / 1000.0,
         policy.cold_age,
         policy.cold_rung,
@@ -84,6 +86,7 @@ pub(crate) fn policy_text(policy: &Policy) -> String {
         u8::from(policy.clusters),
         u8::from(policy.same),
         u8::from(policy.patches),
+        u8::from(policy.dictionary),
     )
 }
 
@@ -275,7 +278,7 @@ fn recomp_algorithm(text: &str) -> Result<Change, String> {
 }
 
 fn settings(text: &str) -> Result<Vec<Setting>, String> {
-    let expected = "expected some of turn=SECONDS, cold_age=1..3, cold_rung=0..3, cool_rung=0..3, clusters=0|1, same=0|1, patches=0|1";
+    let expected = "expected some of turn=SECONDS, cold_age=1..3, cold_rung=0..3, cool_rung=0..3, clusters=0|1, same=0|1, patches=0|1, dictionary=0|1";
     let mut found = Vec::new();
     for (key, value) in words(text) {
         let value = value.ok_or_else(|| format!("{key:?}; {expected}"))?;
@@ -299,6 +302,7 @@ fn settings(text: &str) -> Result<Vec<Setting>, String> {
             "clusters" => Setting::Clusters(on()?),
             "same" => Setting::Same(on()?),
             "patches" => Setting::Patches(on()?),
+            "dictionary" => Setting::Dictionary(on()?),
             _ => return Err(format!("{key:?}; {expected}")),
         });
     }
@@ -487,7 +491,7 @@ mod tests {
         let text = policy_text(&policy);
         assert_eq!(
             text,
-            "turn=1.5 cold_age=2 cold_rung=1 cool_rung=0 clusters=1 same=1 patches=1\n"
+            "turn=1.5 cold_age=2 cold_rung=1 cool_rung=0 clusters=1 same=1 patches=1 dictionary=1\n"
         );
         let Ok(Change::Policy(settings)) = Change::parse(Attribute::Policy, &text) else {
             panic!("{text}")

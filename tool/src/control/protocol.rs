@@ -191,6 +191,11 @@ pub(crate) struct Tiers {
     pub(crate) clusters_on: bool,
     pub(crate) same_on: bool,
     pub(crate) patches_on: bool,
+    /// A dictionary is made of what cold pages have in common, and its bytes, if there is one.
+    #[serde(default)]
+    pub(crate) dictionary_on: bool,
+    #[serde(default)]
+    pub(crate) dictionary_bytes: u64,
     /// Pages of 4096 bytes that may still be written back; nothing for no limit.
     pub(crate) writeback_limit: Option<u64>,
     /// Pages by form.
@@ -247,7 +252,7 @@ impl Tiers {
     }
 
     /// The numbers by name.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 24] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 25] {
         [
             ("pages", self.pages),
             ("same_filled_pages", self.same_filled_pages),
@@ -259,6 +264,7 @@ impl Tiers {
             ("shared", self.shared),
             ("patches", self.patches),
             ("backed_clusters", self.backed_clusters),
+            ("dictionary_bytes", self.dictionary_bytes),
             ("backed_bytes", self.backed_bytes),
             ("backing_used_bytes", self.backing_used_bytes),
             ("recompressed", self.recompressed),

@@ -145,6 +145,8 @@ impl Subject {
             clusters_on: policy.clusters,
             same_on: policy.same,
             patches_on: policy.patches,
+            dictionary_on: policy.dictionary,
+            dictionary_bytes: stat.dictionary,
             writeback_limit: backing.limit,
             pages,
             same_filled_pages: stat.mm.same_pages,

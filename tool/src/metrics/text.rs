@@ -28,7 +28,7 @@ const BUCKETS_NS: [u64; 16] = [
 /// A value of a device, by name: what `docs/metrics.md` lists.
 type Value = (&'static str, &'static str, fn(&Status) -> u64);
 
-const GAUGES: [Value; 21] = [
+const GAUGES: [Value; 22] = [
     ("disksize_bytes", "Size of the device.", |s| s.disksize),
     (
         "orig_data_size_bytes",
@@ -98,6 +98,11 @@ const GAUGES: [Value; 21] = [
         "patches",
         "Objects that are a difference from another.",
         |s| s.tiers.patches,
+    ),
+    (
+        "dictionary_bytes",
+        "What cold pages have in common, kept once for who reads them.",
+        |s| s.tiers.dictionary_bytes,
     ),
     (
         "backed_bytes",

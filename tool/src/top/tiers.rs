@@ -87,6 +87,10 @@ fn rule(tiers: &Tiers) -> Vec<String> {
             "after {}: {codec}{neighbours}",
             time(tiers.cold_age)
         ));
+        if tiers.dictionary_bytes > 0 {
+            let bytes = units::bytes(tiers.dictionary_bytes);
+            parts.push(format!("with a dictionary of {bytes}"));
+        }
     }
     if tiers.same_on {
         parts.push("same pages once".to_owned());

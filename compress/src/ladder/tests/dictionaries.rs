@@ -30,10 +30,13 @@ fn dictionary() -> Vec<u8> {
     train_dictionary(&pages(128, 1).concat(), 4096, 16 << 10).unwrap()
 }
 
+fn has_zstd(ladder: &Ladder) -> bool {
+    (1..=ladder.rungs()).any(|at| matches!(ladder.rung(at), Some(AnyCodec::Zstd(_))))
+}
+
 fn with_zstd() -> impl Iterator<Item = Ladder> {
     let ladders = ladders().into_iter();
-    ladders
-        .filter(|ladder| (1..=ladder.rungs()).any(|at| ladder.rung_id(at) == Some(CodecId::Zstd)))
+    ladders.filter(has_zstd)
 }
 
 /// The stream of a page, and the id to store it under.
@@ -43,9 +46,8 @@ fn store(
     worker: &mut LadderWorkspace,
     page: &[u8],
 ) -> (CodecId, Vec<u8>) {
-    let id = ladder.rung_id(rung).unwrap();
     let mut out = vec![0; ladder.max_compressed_len(page.len())];
-    let len = ladder.compress_rung(rung, worker, page, &mut out).unwrap();
+    let (id, len) = ladder.compress_rung(rung, worker, page, &mut out).unwrap();
     out.truncate(len);
     (id, out)
 }
@@ -67,7 +69,10 @@ fn what_was_stored_before_is_read_after_and_pages_are_denser() {
         let before = all(&mut worker);
         assert_eq!(ladder.dictionary_bytes(), 0);
         ladder.install_dictionary(&dictionary).unwrap();
-        assert!(ladder.dictionary_bytes() > dictionary.len());
+        assert_eq!(ladder.dictionary_bytes(), dictionary.len());
+        // Who was there before goes on without it.
+        assert_eq!(all(&mut worker), before);
+        let mut worker = ladder.worker_workspace(4096).unwrap();
         let after = all(&mut worker);
         let heap = ladder.readers_bytes();
         let mut lens = [(0, 0); RUNGS_MAX + 1];
@@ -98,9 +103,9 @@ fn what_was_stored_before_is_read_after_and_pages_are_denser() {
 fn units_with_a_dictionary_come_back() {
     let dictionary = dictionary();
     for ladder in with_zstd() {
+        ladder.install_dictionary(&dictionary).unwrap();
         let mut worker = ladder.worker_workspace(4096).unwrap();
         let mut reader = ladder.workspace(4096).unwrap();
-        ladder.install_dictionary(&dictionary).unwrap();
         for len in [1, 4096, 16384, 65536] {
             for unit in [
                 pages(16, 3).concat()[..len].to_vec(),
@@ -120,7 +125,7 @@ fn a_dictionary_is_installed_once_and_clones_share_it() {
     let dictionary = dictionary();
     for ladder in ladders() {
         let clone = ladder.clone();
-        let zstd = (1..=ladder.rungs()).any(|at| ladder.rung_id(at) == Some(CodecId::Zstd));
+        let zstd = has_zstd(&ladder);
         let (min, max) = (256, 256 << 10);
         if !zstd {
             assert_eq!(
@@ -147,8 +152,8 @@ fn a_dictionary_is_installed_once_and_clones_share_it() {
             clone.install_dictionary(&dictionary),
             Err(DictionaryError::Installed)
         );
-        let rung = (1..=ladder.rungs()).find(|at| clone.rung_id(*at) == Some(CodecId::ZstdDict));
-        let rung = rung.expect("the clone has it");
+        let is_zstd = |at: &usize| matches!(clone.rung(*at), Some(AnyCodec::Zstd(_)));
+        let rung = (1..=ladder.rungs()).find(is_zstd).unwrap();
         let page = &pages(1, 9)[0];
         let mut worker = ladder.worker_workspace(4096).unwrap();
         let (id, stream) = store(&ladder, rung, &mut worker, page);
@@ -169,6 +174,21 @@ fn a_dictionary_is_installed_once_and_clones_share_it() {
             Err(DecompressError::UnknownCodec { got: id })
         );
     }
+}
+
+/// Caches are made of one ladder: what one holds must not be in another's dictionary.
+#[test]
+fn ladders_for_other_units_have_dictionaries_of_their_own() {
+    let dictionary = dictionary();
+    let one: Ladder = "raw zstd:6".parse().unwrap();
+    let two = one.clone().with_unit_len(32 << 10);
+    two.install_dictionary(&dictionary).unwrap();
+    assert_eq!(one.dictionary_bytes(), 0);
+    one.install_dictionary(&dictionary[..4096]).unwrap();
+    assert_eq!(two.dictionary_bytes(), dictionary.len());
+    // What is there already stays.
+    let three = two.with_unit_len(16 << 10);
+    assert_eq!(three.dictionary_bytes(), dictionary.len());
 }
 
 #[test]
@@ -216,6 +236,7 @@ fn a_failed_frame_leaves_nothing_behind() {
     let page = &pages(1, 12)[0];
     let plain = store(&ladder, 1, &mut worker, page).1;
     ladder.install_dictionary(&dictionary()).unwrap();
+    let mut worker = ladder.worker_workspace(4096).unwrap();
     let stream = store(&ladder, 1, &mut worker, page).1;
     assert!(stream.len() < plain.len());
     for room in [0, 5, 17, stream.len() - 1] {
