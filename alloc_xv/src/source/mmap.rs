@@ -185,7 +185,7 @@ impl<const PAGE: usize> MmapSource<PAGE> {
         base.0.wrapping_add(place * PAGE)
     }
 
-    /// Lets the helper back the next chunk, if this one is running out.
+    /// Lets the helper back the next chunk, if this one is running out, or return what is noted when nothing is going on.
     #[cold]
     fn wake_helper(&self) {
         if let Some(helper) = &self.helper {
@@ -256,6 +256,11 @@ impl<const PAGE: usize> Shared<PAGE> {
     fn back_ahead(&self) -> bool {
         self.areas().filter(|area| area.back_ahead()).count() > 0
     }
+
+    /// Returns to the system what is noted in ranges where nothing is going on; whether that is so in all of them.
+    fn rest(&self) -> bool {
+        self.areas().filter(|area| !area.rest()).count() == 0
+    }
 }
 
 // SAFETY: frames are disjoint pages of mappings that stay in place until the source is dropped;
@@ -306,7 +311,9 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
 
     unsafe fn give_back(&self, frame: FrameId) {
         if let Some((area, place)) = self.shared.area(frame) {
-            area.give_back(place);
+            if area.give_back(place) {
+                self.wake_helper();
+            }
             self.shared.taken.fetch_sub(1, Relaxed);
         }
     }
@@ -336,8 +343,11 @@ unsafe impl<const PAGE: usize> PageSource for MmapSource<PAGE> {
 
     unsafe fn give_back_run(&self, first: FrameId, count: u32) {
         if let Some((area, place)) = self.shared.area(first) {
-            let freed = area.give_back_run(place, count as usize);
+            let (freed, tell) = area.give_back_run(place, count as usize);
             self.shared.taken.fetch_sub(freed, Relaxed);
+            if tell {
+                self.wake_helper();
+            }
         }
     }
 

@@ -71,15 +71,14 @@ impl Space {
         if self.pen.granules > 0 || self.gap > 0 {
             return None;
         }
-        let fits = |space: &Self| {
-            // One granule more, where the footer is.
-            space.wide != NONE
-                && space.index.is_empty()
-                && space.at(frames, space.wide).get::<S>() >> NUMBER_SHIFT > most
-        };
-        if !fits(self) && !(self.grow_for_pen(frames, most) && fits(self)) {
+        // One granule more, where the footer is.
+        let fits = self.wide != NONE
+            && self.index.is_empty()
+            && self.at(frames, self.wide).get::<S>() >> NUMBER_SHIFT > most;
+        if !fits && !self.grow_for_pen(frames, most) {
             return None;
         }
+        debug_assert_ne!(self.wide, NONE, "what was added holds a page");
         self.pen.wide = core::mem::replace(&mut self.wide, NONE);
         self.pen.granules = most;
         Some(self.pen.wide)

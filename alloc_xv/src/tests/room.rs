@@ -190,7 +190,7 @@ fn a_commit_that_finds_no_page_changes_nothing() {
             slots.clear(7).unwrap();
         }
         let before = slots.stats();
-        slots.set_limit_pages(slots.pages_used() as usize);
+        slots.set_limit_pages(slots.pages_used());
         let error = room.commit(1, 100, |_| panic!("nothing was stored"));
         assert!(
             matches!(error, Err(AllocError::LimitReached { .. })),

@@ -11,8 +11,10 @@ const BATCH_MAX: usize = 64;
 /// A batch that is backed is at most this share of the frames that are taken.
 const BATCH_SHARE: usize = 64;
 /// So many frames that were given back are returned at once, or this share of those that are taken ...
-const STASH_MAX: usize = 256;
+const STASH_MAX: usize = 512;
 const STASH_SHARE: usize = 32;
+/// ... or twice as many in a range of so many frames, if there is a helper. He returns them when nothing is going on.
+const HELPED_FROM: usize = 1024;
 /// ... and by who has time for it when it is three quarters of that. He leaves a half: pages that go
 /// where objects are packed come back when the next ones are stored, and one that was returned costs a page
 /// fault then, as much as half of a put.
@@ -81,6 +83,12 @@ pub(super) struct State {
     stash_len: usize,
     /// Frames of all these runs.
     stashed: usize,
+    /// From so many taken frames on the helper returns them.
+    helped_from: usize,
+    /// The helper was asked to return them when nothing is going on.
+    rest_asked: bool,
+    /// Frames that were taken, and noted, when the helper looked last.
+    seen: (usize, usize),
 }
 
 impl<const PAGE: usize> Area<PAGE> {
@@ -116,6 +124,12 @@ impl<const PAGE: usize> Area<PAGE> {
             stash: [(0, 0); BATCH_MAX],
             stash_len: 0,
             stashed: 0,
+            helped_from: match ahead {
+                Ahead::Nothing => usize::MAX,
+                Ahead::Chunks | Ahead::Few => HELPED_FROM,
+            },
+            rest_asked: false,
+            seen: (0, 0),
         };
         Ok(Self {
             map,
@@ -192,40 +206,61 @@ impl<const PAGE: usize> Area<PAGE> {
         true
     }
 
-    /// Takes a frame back.
+    /// Takes a frame back; true if the helper should know.
     #[inline]
-    pub(super) fn give_back(&self, frame: usize) {
+    pub(super) fn give_back(&self, frame: usize) -> bool {
         let mut guard = self.state();
         let state = &mut *guard;
         let was_taken = state.taken_map.set_free(frame);
         debug_assert!(was_taken, "frame {frame} given back twice");
         state.taken -= usize::from(was_taken);
-        self.note(state, frame as u32, 1);
+        self.note(state, frame as u32, 1)
     }
 
-    /// Takes `count` frames back that follow each other; returns how many of them were taken.
-    pub(super) fn give_back_run(&self, first: usize, count: usize) -> usize {
+    /// Takes `count` frames back that follow each other; returns how many of them were taken, and whether the helper
+    /// should know.
+    pub(super) fn give_back_run(&self, first: usize, count: usize) -> (usize, bool) {
         let mut guard = self.state();
         let state = &mut *guard;
         let freed = state.taken_map.set_free_run(first, count);
         debug_assert_eq!(freed, count, "a frame of {first}.. given back twice");
         state.taken -= freed;
-        self.note(state, first as u32, count as u32);
-        freed
+        (freed, self.note(state, first as u32, count as u32))
     }
 
     /// Notes frames that may be returned to the system, and returns what is noted if it is
-    /// enough for that.
+    /// enough for that. True if the helper should know, who returns it when nothing is going on.
     #[inline]
-    fn note(&self, state: &mut State, first: u32, count: u32) {
+    fn note(&self, state: &mut State, first: u32, count: u32) -> bool {
         state.stashed += count as usize;
         if let Some(place) = state.stash.get_mut(state.stash_len) {
             *place = (first, count);
             state.stash_len += 1;
         }
-        if state.stash_len == BATCH_MAX || state.stashed >= state.stash_max() {
+        let most = state.stash_max();
+        if state.stash_len == BATCH_MAX || state.stashed >= most {
             self.flush(state);
+            return false;
         }
+        state.stashed * 2 > most && self.ask_for_rest(state)
+    }
+
+    /// True if there is a helper for it, who was not asked yet.
+    #[cold]
+    fn ask_for_rest(&self, state: &mut State) -> bool {
+        state.taken >= state.helped_from && !core::mem::replace(&mut state.rest_asked, true)
+    }
+
+    /// Returns all that is noted, if it is what was noted when this was last called; false if it is not.
+    pub(super) fn rest(&self) -> bool {
+        let mut state = self.state();
+        let now = (state.taken, state.stashed);
+        let quiet = core::mem::replace(&mut state.seen, now) == now || state.stash_len == 0;
+        if quiet {
+            state.rest_asked = false;
+            self.flush(&mut state);
+        }
+        quiet
     }
 
     /// Returns the older part of what is noted, if it is enough for who has time: what was given back
@@ -548,7 +583,9 @@ impl<const PAGE: usize> Area<PAGE> {
 impl State {
     /// Frames that may be noted.
     fn stash_max(&self) -> usize {
-        STASH_MAX.min(self.taken / STASH_SHARE).max(1)
+        let twice = u32::from(self.taken >= self.helped_from);
+        let share = (self.taken << twice) / STASH_SHARE;
+        STASH_MAX.min(share).max(1)
     }
 
     /// Some frames are taken again: what was noted last is taken first, from one end or the other. Others stay

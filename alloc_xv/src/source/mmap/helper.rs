@@ -12,6 +12,8 @@ use std::time::Duration;
 const WATCH: Duration = Duration::from_millis(1);
 /// It goes to sleep when there was nothing to do this many times.
 const IDLE_ROUNDS: u32 = 30;
+/// Nothing is going on when no frames were given back for so long.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// The thread; it ends when this is dropped.
 pub(super) struct Helper {
@@ -75,7 +77,8 @@ impl Signs {
                     self.watches.store(false, Ordering::SeqCst);
                     fence(Ordering::SeqCst);
                 }
-                std::cmp::Ordering::Greater => thread::park(),
+                std::cmp::Ordering::Greater if shared.rest() => thread::park(),
+                std::cmp::Ordering::Greater => thread::park_timeout(QUIET),
             }
         }
     }

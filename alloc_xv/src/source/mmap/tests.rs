@@ -157,6 +157,25 @@ fn frames_that_come_and_go_stay() {
 
 /// Swap stood still for minutes with all memory taken: the server asked for 2 MiB at once, which the
 /// kernel does not keep for who frees memory, and everybody else waited for the server.
+/// What was given back stays resident while more is taken and given back, as it is taken again, and goes when nothing is
+/// going on. Puts beside a pool that was packed each second met a page fault each twentieth time.
+#[test]
+fn what_is_kept_goes_when_nothing_is_going_on() {
+    let area: area::Area<4096> = area::Area::new(1 << 16, area::Ahead::Chunks, false).unwrap();
+    let _bytes = take_and_fill(&area, 4000);
+    assert_eq!(area.give_back_run(3900, 100), (100, false));
+    assert_eq!(area.give_back_run(3850, 50), (50, true));
+    assert_eq!(area.give_back_run(3800, 50), (50, false), "told already");
+    assert!(area.resident_bytes() >= 4000 * 4096);
+    assert!(!area.rest(), "something was going on just now");
+    area.give_back(3799);
+    assert!(!area.rest());
+    assert!(area.resident_bytes() >= 4000 * 4096);
+    assert!(area.rest());
+    // And the rest of the last chunk.
+    assert!(area.resident_bytes() <= (3799 + 96) * 4096);
+}
+
 #[test]
 fn by_single_pages_no_more_is_resident_than_taken() {
     let source: MmapSource = MmapSource::with_growth(1 << 30, Growth::Pages).unwrap();
