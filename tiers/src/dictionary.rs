@@ -17,6 +17,7 @@ const PAGES_MIN: u64 = 2048;
 const BYTES_PER_PAGE: u64 = 12;
 const LEN_MIN: u64 = 32 << 10;
 const LEN_MAX: u64 = 64 << 10;
+const LEN_STEP: u64 = 8 << 10;
 /// Bytes of a dictionary that a page is sampled for, and the fewest pages.
 const BYTES_PER_SAMPLE: usize = 128;
 const SAMPLES_MIN: usize = 512;
@@ -42,7 +43,7 @@ pub(crate) enum Dictionary {
     Training,
 }
 
-/// All cold pages are counted, and every so many of them is noted.
+/// All cold pages are counted, and one in so many of them is noted.
 #[derive(Debug)]
 pub(crate) struct Search {
     next: u64,
@@ -304,7 +305,7 @@ impl Search {
             self.found.reserve(PAGE);
             let (every, count, found) = (self.every, &mut self.count, &mut self.found);
             let next = cache.cold_pages(policy, self.next, &mut |index| {
-                if *count % every == 0 && found.len() < found.capacity() {
+                if place(index).is_multiple_of(every) && found.len() < found.capacity() {
                     found.push(index);
                 }
                 *count += 1;
@@ -312,11 +313,9 @@ impl Search {
             tick.work.leaves += 1;
             while self.found.len() > most {
                 self.every *= 2;
-                let mut nth = 0;
-                self.found.retain(|_| {
-                    nth += 1;
-                    nth % 2 == 1
-                });
+                let every = self.every;
+                self.found
+                    .retain(|&index| place(index).is_multiple_of(every));
             }
             match next {
                 Some(next) => self.next = next,
@@ -326,24 +325,22 @@ impl Search {
         Ok(Dictionary::Search(self))
     }
 
-    fn samples(self, cache: &Cache) -> Dictionary {
+    fn samples(mut self, cache: &Cache) -> Dictionary {
         if self.count < PAGES_MIN || self.found.is_empty() {
             return Dictionary::put_off(self.seeming + self.seeming / MORE_SHARE + 1);
         }
         let unit_pages = cache.unit_pages().max(1);
-        let len = (self.count * BYTES_PER_PAGE).clamp(LEN_MIN, LEN_MAX) as usize;
-        let found = &*self.found;
-        let spread = |count: usize| {
-            let (all, count) = (found.len(), count.min(found.len()).max(1));
-            (0..count).filter_map(move |nth| found.get(nth * all / count).copied())
-        };
-        let mut units: Vec<u64> = spread(TRIALS).map(|index| index / unit_pages).collect();
+        let len = self.count * BYTES_PER_PAGE / LEN_STEP * LEN_STEP;
+        let len = len.clamp(LEN_MIN, LEN_MAX) as usize;
+        self.found.sort_unstable_by_key(|&index| place(index));
+        let first = |count: usize| self.found.iter().copied().take(count);
+        let mut units: Vec<u64> = first(TRIALS).map(|index| index / unit_pages).collect();
+        units.sort_unstable();
         units.dedup();
         let is_tried = |index: &u64| units.contains(&(index / unit_pages));
-        let pages: Vec<u64> = spread((len / BYTES_PER_SAMPLE).max(SAMPLES_MIN) + units.len())
+        let pages = first((len / BYTES_PER_SAMPLE).max(SAMPLES_MIN) + units.len())
             .filter(|index| !is_tried(index))
             .collect();
-        let pages = mixed(&pages);
         Dictionary::Samples(Samples {
             cold: self.count,
             seeming: self.seeming,
@@ -356,24 +353,11 @@ impl Search {
     }
 }
 
-/// The same in no order. zstd takes the samples' best pieces from stretches of them, and stops where ten stretches
-/// have none: pages of one array that lie together would end it.
-fn mixed(pages: &[u64]) -> Vec<u64> {
-    let len = pages.len();
-    // A step that has no factor in common with the length reaches each.
-    let step = (len * 5 / 8..).find(|step| gcd(*step, len) == 1);
-    let step = step.unwrap_or(1);
-    let places = (0..len).map(|nth| nth * step % len);
-    places
-        .filter_map(|place| pages.get(place).copied())
-        .collect()
-}
-
-fn gcd(mut one: usize, mut two: usize) -> usize {
-    while two != 0 {
-        (one, two) = (two, one % two);
-    }
-    one
+/// A page's place in an order that is as good as none, and spreads any first of them over all. zstd takes the samples'
+/// best pieces from stretches of them, and stops where ten stretches have none: pages of one array that lie together would end
+/// it. With or without some of the pages the others' order is the same, and so is most of the dictionary.
+fn place(index: u64) -> u64 {
+    index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
 }
 
 impl Material {
