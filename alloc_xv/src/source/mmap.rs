@@ -20,12 +20,13 @@
 //!   page is being made waits for that.
 //! * Tables are backed a few frames ahead, at most a quarter of what they have.
 //! * Frames given back are noted and returned to the system in batches (`MADV_DONTNEED`), at most
-//!   1/32 of the frames taken now; what was backed ahead is returned with them. Who packs a pool
+//!   1/32 of the frames taken now, 1/16 from 1,024 on; the helper returns these when nothing has been going on for
+//!   50 ms. What was backed ahead is returned with them. Who packs a pool
 //!   returns them before there are so many, between its holds of the pool's lock: on two CPUs such a
 //!   call takes 20 µs or more, because it interrupts the other one.
 //!
 //! So resident memory is at most 4 MiB an arena over what is taken while a pool grows, within about
-//! 3 % of it when frames are given back, and nothing when none is taken.
+//! 3 % of it when frames are given back (6 % while that goes on), and nothing when none is taken.
 
 use super::{FrameId, OutOfPages, PageSource};
 use area::{Ahead, Area};
