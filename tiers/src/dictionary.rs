@@ -24,6 +24,10 @@ const SAMPLES_MIN: usize = 512;
 /// Units that it is tried on; their pages are no samples.
 const TRIALS: usize = 16;
 /// It has to save so many times what it takes.
+#[cfg_attr(
+    not(feature = "zstd"),
+    expect(dead_code, reason = "nobody makes a dictionary then")
+)]
 const GAIN: u64 = 2;
 /// If it was not worth it: again with so many times the cold pages. If they were too few: with a fourth more than
 /// there seemed to be.
@@ -68,6 +72,10 @@ pub(crate) struct Samples {
 }
 
 /// What a dictionary is made of, and what it is tried on. Bytes of whole pages.
+#[cfg_attr(
+    not(feature = "zstd"),
+    expect(dead_code, reason = "nobody makes a dictionary then")
+)]
 #[derive(Debug, Default)]
 pub(crate) struct Material {
     pages: Vec<u8>,
