@@ -1,13 +1,13 @@
 //! [`Cache`]: pages in, pages out.
 
 use crate::checksum::{CHECKSUM_LEN, checksum};
-use crate::content::{Life, Link, Stored, value_to_word, word_to_value};
+use crate::content::{Life, Link, Stored, value_to_word};
 use crate::counters::{Counters, count, size_class, uncount};
 use crate::error::{BuildError, Error};
 use crate::tiers::{Layout, TierCounters, UNIT_LEN_MAX, UNIT_PAGES_MAX};
 use crate::workspace::{Shared, Workspace, borrow};
-use alloc_xv::{PageSource, Room, Slot, SlotState, Slots};
-use compress::{Codec, CodecId, Raw, decompress_fragments, fill, same_filled};
+use alloc_xv::{PageSource, Slot, SlotState, Slots};
+use compress::{Codec, CodecId, Raw, decompress_fragments, fill};
 use core::ops::Deref;
 use core::sync::atomic::Ordering::Relaxed;
 use crossbeam_utils::CachePadded;
@@ -162,181 +162,6 @@ where
     /// The page source.
     pub fn source(&self) -> &S {
         self.slots.source()
-    }
-
-    /// Stores a page. On failure the page that was stored before stays readable.
-    pub fn put(&self, index: u64, page: &[u8; PAGE]) -> Result<(), Error> {
-        // The word of a same-filled page needs no workspace.
-        let counters = self.begin(index)?;
-        match same_filled(page) {
-            Some(word) => self.put_any_word(index, word, counters),
-            None => self.put_bytes(&mut borrow(&self.bank), index, page, counters),
-        }
-        .inspect_err(|_| count_failed_write(counters))
-    }
-
-    /// [`put`](Self::put) with a workspace of the caller's.
-    pub fn put_with(
-        &self,
-        workspace: &mut Workspace<C, PAGE>,
-        index: u64,
-        page: &[u8; PAGE],
-    ) -> Result<(), Error> {
-        let counters = self.begin(index)?;
-        match same_filled(page) {
-            Some(word) => self.put_any_word(index, word, counters),
-            None => self.put_bytes(workspace, index, page, counters),
-        }
-        .inspect_err(|_| count_failed_write(counters))
-    }
-
-    #[inline]
-    fn put_any_word(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
-        match self.put_word(index, word, counters) {
-            Ok(true) => Ok(()),
-            Ok(false) => self.put_word_over(index, word, counters),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Puts a same-filled page; false if nothing was done, because the slot has a link.
-    #[inline(never)]
-    fn put_word(&self, index: u64, word: u64, counters: &Counters) -> Result<bool, Error> {
-        let old = match word_to_value(word) {
-            Some(value) => match self.slots.set_value_unless(index, value, is_link)? {
-                old if is_link(old) => return Ok(false),
-                old => old,
-            },
-            None => {
-                let bytes = word.to_le_bytes();
-                let checked = self.config.checksum;
-                let sum = checksum_if(checked, index, &bytes);
-                let sum = sum.as_ref().map_or(&[][..], |sum| sum);
-                let tag = Stored::Word { checked }.tag();
-                let size = bytes.len() + sum.len();
-                self.slots.store_with(index, tag, size, |old, filling| {
-                    self.forget(index, counters, old);
-                    filling.write(&bytes);
-                    filling.write(sum);
-                })?;
-                count(&counters.word_objects);
-                SlotState::Empty
-            }
-        };
-        count(&counters.writes);
-        count(&counters.same_pages);
-        self.forget(index, counters, old);
-        Ok(true)
-    }
-
-    /// Puts a word over what a slot shares with others: while it is held, so that what it lets go of
-    /// is this page's.
-    #[cold]
-    #[inline(never)]
-    fn put_word_over(&self, index: u64, word: u64, counters: &Counters) -> Result<(), Error> {
-        // It was one, so it is one.
-        let value = word_to_value(word).unwrap_or(0);
-        let mut slot = self.slots.lock(index)?;
-        let old = slot.state();
-        slot.set_value(value)?;
-        self.forget(index, counters, old);
-        count(&counters.writes);
-        count(&counters.same_pages);
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn put_bytes(
-        &self,
-        workspace: &mut Workspace<C, PAGE>,
-        index: u64,
-        page: &[u8; PAGE],
-        counters: &Counters,
-    ) -> Result<(), Error> {
-        let most = self.codec.max_compressed_len(PAGE).max(PAGE) + CHECKSUM_LEN;
-        if let Some(room) = self.slots.reserve(index, most) {
-            return self.put_into(room, workspace, index, page, counters);
-        }
-        self.slots.prefetch_store(index);
-        let (tag, stored) = self.encode(&mut workspace.codec, &mut workspace.stream, page)?;
-        let sum = checksum_if(self.config.checksum, index, stored);
-        let sum = sum.as_ref().map_or(&[][..], |sum| sum);
-        let size = stored.len() + sum.len();
-        self.slots.store_with(index, tag, size, |old, filling| {
-            // Before the bytes are written: an atomic addition waits for the stores before it, and
-            // these go to memory that is in no cache.
-            count(&counters.writes);
-            remember::<PAGE>(counters, tag, stored.len());
-            self.forget(index, counters, old);
-            filling.write(stored);
-            filling.write(sum);
-        })?;
-        Ok(())
-    }
-
-    /// Compresses a page to where it will lie. The codec's stores to memory that is in no cache are done while it goes
-    /// on; copying the bytes there afterwards costs 100 ns more.
-    #[inline]
-    fn put_into(
-        &self,
-        mut room: Room<'_, S, L, ARENAS>,
-        workspace: &mut Workspace<C, PAGE>,
-        index: u64,
-        page: &[u8; PAGE],
-        counters: &Counters,
-    ) -> Result<(), Error> {
-        let checked = self.config.checksum;
-        let out = room.bytes();
-        let len = self.codec.compress(&mut workspace.codec, page, out)?;
-        let (codec, len) = if len < PAGE - PAGE / HUGE_SHARE {
-            (self.codec.id(), len)
-        } else {
-            out[..PAGE].copy_from_slice(page);
-            (CodecId::Raw, PAGE)
-        };
-        let mut size = len;
-        if checked {
-            size += CHECKSUM_LEN;
-            let (stored, rest) = out.split_at_mut(len);
-            rest[..CHECKSUM_LEN].copy_from_slice(&checksum(index, stored));
-        }
-        let tag = Stored::Page { codec, checked }.tag();
-        room.commit(tag, size, |old| {
-            count(&counters.writes);
-            remember::<PAGE>(counters, tag, len);
-            self.forget(index, counters, old);
-        })?;
-        Ok(())
-    }
-
-    /// Compresses a page; what is to be stored is either in `stream` or the page itself.
-    pub(crate) fn encode<'b>(
-        &self,
-        codec: &mut C::Workspace,
-        stream: &'b mut [[u8; PAGE]; 2],
-        page: &'b [u8; PAGE],
-    ) -> Result<(u16, &'b [u8]), Error> {
-        let out = stream.as_flattened_mut();
-        let len = self.codec.compress(codec, page, out)?;
-        let checked = self.config.checksum;
-        match out.get(..len).filter(|_| len < PAGE - PAGE / HUGE_SHARE) {
-            Some(stored) => Ok((
-                Stored::Page {
-                    codec: self.codec.id(),
-                    checked,
-                }
-                .tag(),
-                stored,
-            )),
-            None => Ok((
-                Stored::Page {
-                    codec: CodecId::Raw,
-                    checked,
-                }
-                .tag(),
-                page,
-            )),
-        }
     }
 
     /// Reads a page: true if one was stored, false (and zeroes) if none was.
@@ -556,7 +381,7 @@ pub(crate) fn is_link(state: SlotState) -> bool {
 }
 
 /// A write that failed is a write too.
-fn count_failed_write(counters: &Counters) {
+pub(crate) fn count_failed_write(counters: &Counters) {
     count(&counters.writes);
     count(&counters.failed_writes);
 }

@@ -55,6 +55,7 @@ mod error;
 #[cfg(feature = "std")]
 mod patient;
 mod place;
+mod put;
 mod sectors;
 #[cfg(feature = "std")]
 mod std_cache;
