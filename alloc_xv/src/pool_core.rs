@@ -389,6 +389,12 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
         }
     }
 
+    /// Whether the last object of an arena was placed behind the one before it: the arena grows, probably.
+    #[inline]
+    pub(crate) fn seems_to_grow(&self, number: usize) -> bool {
+        !self.frontiers[number % ARENAS].load(Relaxed).is_null()
+    }
+
     /// Asks for the memory in which the next object of an arena will probably lie.
     #[inline]
     pub(crate) fn prefetch_frontier(&self, number: usize) {

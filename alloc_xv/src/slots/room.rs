@@ -50,6 +50,9 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
         }
         let (arena, index) = Self::place(key).ok()?;
         let size = check_object(0, most).ok()?;
+        if !self.core.seems_to_grow(arena) {
+            return None;
+        }
         let mut locked = self.core.lock(arena);
         let offset = locked
             .space

@@ -1,6 +1,7 @@
 //! The page table of a logical space: which page has which frame, growing and shrinking by
 //! single pages, and the lists of holes.
 
+use super::words::At;
 use super::{BACKED, NUMBER_SHIFT, PageTable, RECENT, Space, SpaceError, TAIL_FREE};
 use crate::frames::{Frames, Page, Spot, TakeError};
 use crate::index::NONE;
@@ -166,13 +167,7 @@ impl Space {
             wanted += self.ahead_max(frames);
             wanted = wanted.min(Self::pages_max::<S>() - first);
         }
-        let pages = self.back_at_end(frames, needed, wanted)?;
-        let at = self.at(frames, first * page_len - before);
-        if before > 0 {
-            self.unlink_at(frames, at, before);
-        }
-        let len = before + pages * page_len;
-        self.forget_positions(at.offset, at.offset + len);
+        let (at, len) = self.extend_tail(frames, before, needed, wanted)?;
         self.occupy(frames, at, len, granules, owner);
         if len > granules {
             self.set_tail_free(frames, self.end - 1, true);
@@ -180,9 +175,31 @@ impl Space {
         Ok(at.offset)
     }
 
+    /// Backs pages after the last one, `needed` at least and up to `wanted`, and takes the free block of `before` granules that
+    /// ends there off the books. Returns where both together begin, and how long they are. On failure nothing has changed.
+    #[inline]
+    pub(super) fn extend_tail<S: PageSource>(
+        &mut self,
+        frames: Frames<'_, S>,
+        before: u32,
+        needed: u32,
+        wanted: u32,
+    ) -> Result<(At, u32), TakeError> {
+        let page_len = Self::page_granules::<S>();
+        let start = self.end * page_len - before;
+        let pages = self.back_at_end(frames, needed, wanted)?;
+        let at = self.at(frames, start);
+        if before > 0 {
+            self.unlink_at(frames, at, before);
+        }
+        let len = before + pages * page_len;
+        self.forget_positions(start, start + len);
+        Ok((at, len))
+    }
+
     /// Backs pages after the last one: `needed` at least, and up to `wanted` if they can be had
     /// without a new leaf. Returns how many. On failure nothing has changed.
-    pub(super) fn back_at_end<S: PageSource>(
+    fn back_at_end<S: PageSource>(
         &mut self,
         frames: Frames<'_, S>,
         needed: u32,

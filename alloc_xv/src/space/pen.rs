@@ -111,15 +111,9 @@ impl Space {
         {
             return false;
         }
-        let Ok(pages) = self.back_at_end(frames, needed, wanted) else {
+        let Ok((at, len)) = self.extend_tail(frames, before, needed, wanted) else {
             return false;
         };
-        let at = self.at(frames, start);
-        if before > 0 {
-            self.unlink_at(frames, at, before);
-        }
-        let len = before + pages * page_len;
-        self.forget_positions(start, start + len);
         self.link_at(frames, at, len);
         self.set_tail_free(frames, self.end - 1, true);
         true
