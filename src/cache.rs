@@ -79,6 +79,8 @@ where
     pub(crate) config: Config,
     pub(crate) counters: [CachePadded<Counters>; COUNTERS],
     pub(crate) layout: Layout,
+    /// Bytes that a put may make of a page, its checksum with them.
+    pub(crate) put_max: usize,
     pub(crate) tiers: CachePadded<TierCounters>,
 }
 
@@ -99,6 +101,7 @@ where
         Self::check_new(&bank, config)?;
         let cache = Self {
             slots: Slots::new(source),
+            put_max: Self::put_max(&codec),
             codec,
             bank,
             config,
@@ -130,6 +133,11 @@ where
             });
         }
         Ok(())
+    }
+
+    /// The most that a page takes before it is known whether it is to be stored raw.
+    pub(crate) fn put_max(codec: &C) -> usize {
+        codec.max_compressed_len(PAGE).max(PAGE) + CHECKSUM_LEN
     }
 
     /// Which slots are what.

@@ -35,6 +35,7 @@ where
         // value is used: those are the fields of `new`.
         let cache = unsafe {
             Slots::<S, L, ARENAS>::new_at(&mut *(&raw mut (*cache).slots).cast(), source);
+            (&raw mut (*cache).put_max).write(Self::put_max(&codec));
             (&raw mut (*cache).codec).write(codec);
             (&raw mut (*cache).bank).write(bank);
             (&raw mut (*cache).config).write(config);

@@ -107,8 +107,7 @@ where
         page: &[u8; PAGE],
         counters: &Counters,
     ) -> Result<(), Error> {
-        let most = self.codec.max_compressed_len(PAGE).max(PAGE) + CHECKSUM_LEN;
-        if let Some(room) = self.slots.reserve(index, most) {
+        if let Some(room) = self.slots.reserve(index, self.put_max) {
             return self.put_into(room, workspace, index, page, counters);
         }
         self.slots.prefetch_store(index);

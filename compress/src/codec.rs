@@ -212,7 +212,7 @@ pub trait Codec: Send + Sync {
     /// [`compress`](Codec::compress) by a denser codec. With a rung over 0, `page` may be a *unit*:
     /// several pages one after the other, up to [`unit_len_max`](Codec::unit_len_max) bytes.
     ///
-    /// Returns the stream's length, and the id that it is to be stored under: a rung may have several ways.
+    /// Returns the id that the stream is to be stored under, as a rung may have several ways, and its length.
     ///
     /// # Errors
     /// Those of [`compress`](Codec::compress), [`CompressError::NoSuchRung`], and

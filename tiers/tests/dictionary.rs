@@ -1,21 +1,10 @@
 //! A dictionary of what cold pages have in common.
 #![cfg(feature = "zstd")]
 
+mod common;
+
+use common::{PAGE, Rng};
 use compcache_tiers::{Config, Ladder, Policy, Stat, Tiered};
-
-const PAGE: usize = 4096;
-
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
 
 /// A page that has pieces in common with pages far away, and none with its neighbours: 16 of 512 pieces of sixteen
 /// letters, with others of its own between them.

@@ -1,28 +1,19 @@
 //! The whole of it: pages that need more memory than there is, a backing store that works, and one that
 //! does everything wrong, beside a plain map.
 
+mod common;
+
+use common::{PAGE, Rng};
 use compcache_tiers::backing::{Failing, Faults, MemoryStore};
 use compcache_tiers::{Config, Error, Policy, Recompress, Tiered, What, WriteBack, WriteBackKind};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const PAGE: usize = 4096;
 type Page = Box<[u8; PAGE]>;
 
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
+/// A number below `limit`.
+fn below(rng: &mut Rng, limit: u64) -> u64 {
+    rng.next() % limit
 }
 
 /// A page of words, a part of it noise, that says which one it is.
@@ -30,11 +21,11 @@ fn page(index: u64, version: u64) -> Page {
     const WORDS: &[u8] = b"the quick brown page jumps over the lazy frame and is packed again ";
     let mut page: Page = vec![0; PAGE].try_into().unwrap();
     let mut rng = Rng(index << 20 ^ version);
-    let noisy = rng.below(PAGE as u64 / 2) as usize;
+    let noisy = below(&mut rng, PAGE as u64 / 2) as usize;
     for byte in &mut page[..noisy] {
         *byte = rng.next() as u8;
     }
-    let skip = rng.below(60) as usize;
+    let skip = below(&mut rng, 60) as usize;
     for (byte, word) in page[noisy..]
         .iter_mut()
         .zip(WORDS.iter().cycle().skip(skip))
@@ -88,14 +79,14 @@ fn nothing_is_lost_with_half_the_memory_and_a_store() {
         }
         verify(&half, &map);
         for version in 1..6000 {
-            let index = rng.below(PAGES);
-            match rng.below(5) {
+            let index = below(&mut rng, PAGES);
+            match below(&mut rng, 5) {
                 0 => {
                     half.discard(index).unwrap();
                     map.remove(&index);
                 }
                 1 => {
-                    let offset = rng.below(8) as usize * 512;
+                    let offset = below(&mut rng, 8) as usize * 512;
                     let bytes = [version as u8; 512];
                     half.write(index, offset, &bytes).unwrap();
                     let zeroes = || vec![0; PAGE].try_into().unwrap();
@@ -152,8 +143,8 @@ fn a_store_that_does_everything_wrong_never_makes_a_wrong_page() {
         let mut rng = Rng(seed);
         let mut back = [0; PAGE];
         for version in 0..5000 {
-            let index = rng.below(PAGES);
-            match rng.below(8) {
+            let index = below(&mut rng, PAGES);
+            match below(&mut rng, 8) {
                 0 => {
                     tiered.discard(index).unwrap();
                     map.remove(&index);
@@ -200,8 +191,8 @@ fn threads_read_and_write_while_pages_move() {
                 let mut rng = Rng(thread);
                 let mut back = [0; PAGE];
                 for version in 0..4000 {
-                    let index = rng.below(PAGES / THREADS) * THREADS + thread;
-                    match rng.below(4) {
+                    let index = below(&mut rng, PAGES / THREADS) * THREADS + thread;
+                    match below(&mut rng, 4) {
                         0 => match map.get(&index) {
                             Some(page) => {
                                 let stored = tiered.get(index, &mut back).unwrap();

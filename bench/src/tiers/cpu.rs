@@ -1,23 +1,18 @@
 //! CPU time of this process, and whether the CPU was taken away.
 
-/// User and system time of all threads so far, in seconds.
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// User and system time of all threads so far, in seconds; 0 where the system does not tell.
 pub(super) fn cpu_seconds() -> f64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a timespec of ours, which the call fills; nothing else is touched.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+        .map_or(0.0, |time| Duration::from(time).as_secs_f64())
 }
 
 /// How often this thread had to leave the CPU to others while it still had work.
 pub(super) fn preemptions() -> i64 {
-    // SAFETY: all fields are integers, for which zero is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is an rusage of ours, which the call fills; nothing else is touched.
-    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
-    usage.ru_nivcsw
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.involuntary_context_switches())
 }
 
 #[cfg(test)]
