@@ -9,6 +9,7 @@ mod planes;
 
 use super::readers::EXTRA_LEN_MAX;
 use super::*;
+use crate::error::CompressError;
 use crate::testing::{KINDS, Kind, Noise, check_hostile, check_round_trip, sample_page};
 
 /// All ladders of this build: with each rung alone, all together, and none.
