@@ -52,7 +52,8 @@ const UNIT_LEN_MIN: usize = 1 << 12;
 /// Either is its first codec's workspace and two pointers. With rungs, a worker's has 544 KiB behind it for
 /// `lz4hc`, and one compressor for all levels of zstd, as large as the densest needs: 0.9 MB for level 3, 1.1
 /// for 6 to 9, 2.0 for 15 and over. It may give back its large tables when many small pages follow each
-/// other, and take them again: [`CompressError::OutOfMemory`] if they are not to be had.
+/// other, and take them again:
+/// [`CompressError::OutOfMemory`](crate::CompressError::OutOfMemory) if they are not to be had.
 ///
 /// What decompresses what the rungs made is shared by all workspaces of a ladder and its clones: sets of
 /// 128 KiB of buffers for units and zstd's decompressor (94 KiB), each used by one at a time. The first is made
