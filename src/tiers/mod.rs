@@ -22,6 +22,7 @@ mod check;
 mod counters;
 mod layout;
 mod links;
+mod numbers;
 mod policy;
 mod recompress;
 mod records;

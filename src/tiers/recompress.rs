@@ -503,7 +503,7 @@ where
     }
 
     /// What is said of a unit's cluster.
-    fn cluster_info(&self, info_key: u64) -> Result<ClusterInfo, Error> {
+    pub(crate) fn cluster_info(&self, info_key: u64) -> Result<ClusterInfo, Error> {
         let state = self.slots.state(info_key)?;
         Ok(ClusterInfo::of(state).unwrap_or(ClusterInfo {
             members: 0,

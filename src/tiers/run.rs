@@ -65,6 +65,8 @@ pub(crate) struct Run {
     pairs: u64,
     /// Pages that were merged.
     merged: u64,
+    /// Where many are merged, patches get numbers from here on downwards: behind most pages.
+    pub(crate) patches_from: u64,
     /// Places of the table, and up to which it may be filled: an earlier run that had not ended may have
     /// had more.
     places: u64,
@@ -101,6 +103,7 @@ impl Run {
             to: 0,
             pairs: 0,
             merged: 0,
+            patches_from: 0,
             places: 0,
             filled: 0,
             next: 0,
@@ -188,6 +191,7 @@ where
             all: new.is_none(),
             pages,
             new: new.unwrap_or(pages),
+            patches_from: pages.saturating_sub(1),
             places,
             filled,
             ..Run::new()
@@ -359,7 +363,10 @@ where
         ages: Ages,
     ) -> Result<(), Error> {
         let run = worker.run;
-        worker.run.count += u64::from(run.stage == Stage::New);
+        if run.stage == Stage::New {
+            worker.run.count += 1;
+            worker.run.patches_from = run.patches_from.max(index);
+        }
         let [_, page] = &worker.both;
         let features = features(page);
         let collects = run.stage == Stage::New && !run.at_once;

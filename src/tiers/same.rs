@@ -8,21 +8,16 @@ use crate::cache::{Cache, HUGE_SHARE, checksum_if};
 use crate::content::{Life, Link, Stored};
 use crate::error::Error;
 use crate::workspace::Shared;
-use alloc_xv::{PageSource, SlotState, Touch};
+use alloc_xv::{PageSource, SlotState};
 use compress::{Codec, CodecId};
 use core::ops::Deref;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::AtomicU64;
 use lock_api::RawMutex;
 
-/// A patch is worth it if it takes at most so many quarters of the page's own bytes.
+/// A patch is worth it if it takes at most so many quarters of what the page takes otherwise.
 const PATCH_QUARTERS: usize = 3;
-/// What a page in a cluster takes there, for that comparison: a share of the page.
-const MEMBER_SHARE: usize = 4;
-/// How often a leaf of slots is looked at for a free shared number in one go.
-const NUMBER_LOOKS: u32 = 16;
-/// Numbers in a row that are all pages' or all patches': pages that are found one after the other are
-/// neighbours, and may form a cluster, which patches do not.
-const STRIPE: u64 = 512;
+/// The same for a page that denser codecs have not seen, of the first codec's bytes: they make two thirds of it, or less.
+const YOUNG_QUARTERS: usize = 2;
 
 impl<S, C, W, L, const PAGE: usize, const ARENAS: usize> Cache<S, C, W, L, PAGE, ARENAS>
 where
@@ -96,9 +91,12 @@ where
         (index, seen): (u64, Seen),
         (other, found): (u64, Seen),
     ) -> Result<bool, Error> {
-        let own = match seen.form {
-            Form::Own(_) => seen.size,
-            Form::Member => PAGE / MEMBER_SHARE,
+        let most = match seen.form {
+            Form::Own(_) if seen.life.rung() == 0 && self.codec.rungs() > 0 => {
+                seen.size * YOUNG_QUARTERS / 4
+            }
+            Form::Own(_) => seen.size * PATCH_QUARTERS / 4,
+            Form::Member => self.member_share(index)? * PATCH_QUARTERS / 4,
             _ => return Ok(false),
         };
         let mut base = None;
@@ -140,7 +138,7 @@ where
             // Pages that are too long for patches.
             Err(_) => return Ok(false),
         };
-        if (len + PATCH_HEAD + 16) * 4 > own * PATCH_QUARTERS {
+        if len + PATCH_HEAD + 16 > most {
             return Ok(false);
         }
         // `share` needs the other buffer.
@@ -178,6 +176,23 @@ where
         add(&self.tiers.shared, 1);
         add(&self.tiers.patches, 1);
         self.link_to(index, number, &self.tiers.patched)
+    }
+
+    /// What a page in a cluster takes there: as much as any other member.
+    fn member_share(&self, index: u64) -> Result<usize, Error> {
+        let (unit, _) = self.layout.unit_of(index);
+        let keys = (
+            self.layout.cluster_info(unit),
+            self.layout.cluster_data(unit),
+        );
+        let (Some(info_key), Some(data_key)) = keys else {
+            return Ok(0);
+        };
+        let members = self.cluster_info(info_key)?.members.count_ones() as usize;
+        Ok(match self.slots.state(data_key)? {
+            SlotState::Object { size, .. } => size / members.max(1),
+            _ => 0,
+        })
     }
 
     /// One reference more to the base of the patch that a page is. False if the page is another now.
@@ -269,69 +284,5 @@ where
             SlotState::Value(value) => !matches!(Link::of(value), Some(Link::Cluster(..))),
             SlotState::Empty => true,
         })
-    }
-
-    /// A number that no shared object has, and its key.
-    fn free_number(
-        &self,
-        worker: &mut Worker<C, PAGE>,
-        is_patch: bool,
-        index: u64,
-    ) -> Result<Option<(u32, u64)>, Error> {
-        // Where many are shared, neighbours keep their places, whichever part of the run finds them: they
-        // may form a cluster. Where few are, such slots would be far between, and each take a leaf.
-        if worker.run.finds_many(self.pages())
-            && let Ok(number) = u32::try_from(index)
-            && let Some(key) = self.layout.shared(number)
-            && self.slots.state(key)? == SlotState::Empty
-        {
-            self.tiers.shared_end.fetch_max(index + 1, Relaxed);
-            return Ok(Some((number, key)));
-        }
-        let len = self.layout.shared_len();
-        // A small device has room for one kind of stripes only.
-        let is_patch = is_patch && len > STRIPE;
-        let parity = u64::from(is_patch);
-        let kinds = if len > STRIPE { 2 } else { 1 };
-        let cursor = &mut worker.next_shared[usize::from(is_patch)];
-        for _ in 0..NUMBER_LOOKS {
-            let mut from = u64::from(*cursor);
-            if from / STRIPE % kinds != parity {
-                from = (from / STRIPE + 1) * STRIPE;
-            }
-            if from >= len {
-                from = parity * STRIPE;
-            }
-            let end = len.min((from / STRIPE + 1) * STRIPE);
-            let Some(first) = self.layout.shared(from as u32).filter(|_| from < end) else {
-                return Ok(None);
-            };
-            // The first key that is not shown, as keys come in order.
-            let mut free = first;
-            let next = self
-                .slots
-                .visit_leaf(first, first + (end - from), |key, _| {
-                    if key != free {
-                        return Touch::Stop;
-                    }
-                    free += 1;
-                    Touch::Keep
-                })?;
-            worker.work.leaves += 1;
-            if free >= next {
-                *cursor = (from + (next - first)) as u32;
-                continue;
-            }
-            let number = (from + (free - first)) as u32;
-            *cursor = number.wrapping_add(1);
-            // One that somebody reads is not shown either. Nobody but the worker makes one, so what is
-            // empty stays empty.
-            if self.slots.state(free)? == SlotState::Empty {
-                let end = u64::from(number) + 1;
-                self.tiers.shared_end.fetch_max(end, Relaxed);
-                return Ok(Some((number, free)));
-            }
-        }
-        Ok(None)
     }
 }
