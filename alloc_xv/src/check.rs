@@ -51,8 +51,8 @@ impl Arena {
         let backed = self.check_pages(frames)?;
         ensure(backed == space.backed, "backed pages miscounted")?;
         ensure(
-            [0, Space::start_used::<S>(backed)].contains(&space.start_used),
-            "compaction's threshold is not that of the pages",
+            space.start_used <= Space::start_used::<S>(backed),
+            "compaction's threshold is over that of the pages",
         )?;
         let mut walk = Walk {
             cursor_seen: self.is_hole_start(frames, space.cursor),

@@ -94,11 +94,22 @@ impl Arena {
         self.space.occupied() < self.space.start_used
     }
 
+    /// Whether no more is free than `fair`, however few pages the arena has; then it does not ask again before, as long
+    /// as no page comes or goes.
+    pub(crate) fn is_fair<S: PageSource>(&mut self, fair: u64) -> bool {
+        let least = Space::granules_of_pages::<S>(self.space.backed).saturating_sub(fair);
+        let is_fair = self.space.occupied() >= least;
+        if is_fair {
+            self.space.start_used = least;
+        }
+        is_fair
+    }
+
     /// Somebody knows that compaction is wanted; if `assisted`, allocations help where it is late.
-    pub(crate) fn asked<S: PageSource>(&mut self, assisted: bool) {
+    pub(crate) fn asked<S: PageSource>(&mut self, assisted: bool, fair: u64) {
         self.space.start_used = 0;
         if assisted {
-            self.assisted::<S>();
+            self.assisted::<S>(fair);
         }
     }
 
@@ -108,20 +119,26 @@ impl Arena {
         self.space.assist_used > 0 && self.space.occupied() < self.space.assist_used
     }
 
-    /// Objects that it has to move.
-    pub(crate) fn assistance<S: PageSource>(&self) -> u32 {
-        if self.space.backed < ASSISTED_PAGES_MIN {
+    /// Objects that it has to move. What is `fair` is free without anybody being late.
+    pub(crate) fn assistance<S: PageSource>(&self, fair: u64) -> u32 {
+        let pages = self.space.backed;
+        if pages < ASSISTED_PAGES_MIN {
             return 0;
         }
-        Space::assistance::<S>(self.space.backed)
+        let all = Space::granules_of_pages::<S>(pages);
+        let free =
+            (all - self.space.occupied()).saturating_sub(Space::fair_extra::<S>(pages, fair));
+        Space::assistance::<S>(pages)
             .iter()
-            .find(|&&(share, _)| self.free_exceeds::<S>(share))
+            .find(|&&(share, _)| free * share > all)
             .map_or(0, |&(_, objects)| objects)
     }
 
     /// Sets what [`asks_for_assistance`](Self::asks_for_assistance) looks at for the pages that there are now.
-    pub(crate) fn assisted<S: PageSource>(&mut self) {
-        self.space.assist_used = Space::assist_used::<S>(self.space.backed);
+    pub(crate) fn assisted<S: PageSource>(&mut self, fair: u64) {
+        let pages = self.space.backed;
+        let extra = Space::fair_extra::<S>(pages, fair);
+        self.space.assist_used = Space::assist_used::<S>(pages).saturating_sub(extra);
     }
 
     /// Whoever was asked is done.
@@ -379,13 +396,31 @@ impl Space {
         (pages as usize) < TINY_BYTES / S::PAGE_SIZE
     }
 
+    #[inline]
+    fn granules_of_pages<S: PageSource>(pages: u32) -> u64 {
+        u64::from(pages) * u64::from(Self::page_granules::<S>())
+    }
+
+    /// Free granules that any of `arenas` arenas may have in a pool of `pages` pages: as many as if all had the same number of
+    /// pages. An arena with few of many pages would be packed for every two pages that it gets free.
+    pub(crate) fn fair_free<S: PageSource>(pages: usize, arenas: usize) -> u64 {
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        Self::granules_of_pages::<S>(pages) / TINY_START_SHARE / arenas.max(1) as u64
+    }
+
+    /// What of that is more than an arena of `pages` pages may have by itself.
+    fn fair_extra<S: PageSource>(pages: u32, fair: u64) -> u64 {
+        let own = Self::granules_of_pages::<S>(pages) - Self::start_used::<S>(pages);
+        fair.saturating_sub(own)
+    }
+
     /// Granules under which compaction should start in a space of `pages` pages.
     #[inline]
     pub(crate) fn start_used<S: PageSource>(pages: u32) -> u64 {
         if pages < PAGES_MIN {
             return 0;
         }
-        let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
+        let granules = Self::granules_of_pages::<S>(pages);
         granules
             - if Self::is_tiny::<S>(pages) {
                 granules / TINY_START_SHARE
@@ -409,7 +444,7 @@ impl Space {
     fn assist_used<S: PageSource>(pages: u32) -> u64 {
         match Self::assistance::<S>(pages).last() {
             Some(&(share, _)) if pages >= ASSISTED_PAGES_MIN => {
-                let granules = u64::from(pages) * u64::from(Self::page_granules::<S>());
+                let granules = Self::granules_of_pages::<S>(pages);
                 granules - granules / share
             }
             _ => 0,

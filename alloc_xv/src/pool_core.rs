@@ -7,7 +7,7 @@ use crate::error::AllocError;
 use crate::fragments::{Parts, Resolve};
 use crate::frames::{Account, Frames};
 use crate::source::PageSource;
-use crate::space::{SPARE_ROOM, SpaceError};
+use crate::space::{SPARE_ROOM, Space, SpaceError};
 use crate::stats::{Compacted, Stats};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -180,12 +180,21 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 arena.compaction_step(self.frames(), Budget::step(moves));
             }
         } else {
-            arena.asked::<S>(self.assists.load(Relaxed));
+            let fair = self.fair_free();
+            if arena.is_fair::<S>(fair) {
+                return;
+            }
+            arena.asked::<S>(self.assists.load(Relaxed), fair);
             if !self.wanted.swap(true, Relaxed) {
                 #[cfg(feature = "std")]
                 self.waker.wake();
             }
         }
+    }
+
+    /// Free granules that an arena may have, however small it is.
+    fn fair_free(&self) -> u64 {
+        Space::fair_free::<S>(self.account.used(), ARENAS)
     }
 
     /// Work that follows an allocation: a bounded piece of compaction while the thread that should do
@@ -200,10 +209,11 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
 
     #[cold]
     fn assist(&self, arena: &mut Arena) {
-        let objects = arena.assistance::<S>();
+        let fair = self.fair_free();
+        let objects = arena.assistance::<S>(fair);
         if objects == 0 {
             // Pages have come or gone since it was asked for.
-            return arena.assisted::<S>();
+            return arena.assisted::<S>(fair);
         }
         let budget = Budget {
             gap: if S::WINDOWS { ASSIST_GAP } else { 0 },
