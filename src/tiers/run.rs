@@ -65,7 +65,8 @@ pub(crate) struct Run {
     pairs: u64,
     /// Pages that were merged.
     merged: u64,
-    /// Where many are merged, patches get numbers from here on downwards: behind most pages.
+    /// Where many are merged, patches (and pages whose own number is taken) get numbers from here on downwards: behind
+    /// most pages.
     pub(crate) patches_from: u64,
     /// Places of the table, and up to which it may be filled: an earlier run that had not ended may have
     /// had more.
