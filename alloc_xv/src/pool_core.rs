@@ -180,11 +180,16 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
                 arena.compaction_step(self.frames(), Budget::step(moves));
             }
         } else {
+            let assists = self.assists.load(Relaxed);
+            if !assists && self.wanted.load(Relaxed) {
+                // Whoever was asked comes to this arena as well.
+                return arena.asked::<S>(false, 0);
+            }
             let fair = self.fair_free();
             if arena.is_fair::<S>(fair) {
                 return;
             }
-            arena.asked::<S>(self.assists.load(Relaxed), fair);
+            arena.asked::<S>(assists, fair);
             if !self.wanted.swap(true, Relaxed) {
                 #[cfg(feature = "std")]
                 self.waker.wake();
