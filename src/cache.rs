@@ -49,9 +49,8 @@ impl Config {
 /// each other's cache lines.
 pub(crate) const COUNTERS: usize = 8;
 
-/// A page that came out longer than all but 1/64 of its size is stored raw: what it would save
-/// is not worth decompressing it.
-pub(crate) const HUGE_SHARE: usize = 64;
+/// A page that came out longer than all but this share of its size is stored raw.
+const HUGE_SHARE: usize = 64;
 
 /// A compressed-page cache over `S`, with codec `C` and workspaces `W`.
 ///
@@ -381,6 +380,12 @@ where
     pub(crate) fn keeps_checksums(&self) -> bool {
         self.config.checksum
     }
+}
+
+/// Whether a page whose stream has `len` bytes is stored raw: what that would save is not worth decompressing it.
+#[inline]
+pub(crate) const fn stays_raw<const PAGE: usize>(len: usize) -> bool {
+    len >= PAGE - PAGE / HUGE_SHARE
 }
 
 /// Whether a slot holds a link.

@@ -1,6 +1,6 @@
 //! Storing a page: where its bytes are made, and what becomes of the old ones.
 
-use crate::cache::{Cache, HUGE_SHARE, checksum_if, count_failed_write, is_link, remember};
+use crate::cache::{Cache, checksum_if, count_failed_write, is_link, remember, stays_raw};
 use crate::checksum::{CHECKSUM_LEN, checksum};
 use crate::content::{Stored, word_to_value};
 use crate::counters::{Counters, count};
@@ -141,11 +141,11 @@ where
         let checked = self.config.checksum;
         let out = room.bytes();
         let len = self.codec.compress(&mut workspace.codec, page, out)?;
-        let (codec, len) = if len < PAGE - PAGE / HUGE_SHARE {
-            (self.codec.id(), len)
-        } else {
+        let (codec, len) = if stays_raw::<PAGE>(len) {
             out[..PAGE].copy_from_slice(page);
             (CodecId::Raw, PAGE)
+        } else {
+            (self.codec.id(), len)
         };
         let mut size = len;
         if checked {
@@ -171,24 +171,21 @@ where
     ) -> Result<(u16, &'b [u8]), Error> {
         let out = stream.as_flattened_mut();
         let len = self.codec.compress(codec, page, out)?;
+        let (codec, stored) = shorter(self.codec.id(), out.get(..len), page);
         let checked = self.config.checksum;
-        match out.get(..len).filter(|_| len < PAGE - PAGE / HUGE_SHARE) {
-            Some(stored) => Ok((
-                Stored::Page {
-                    codec: self.codec.id(),
-                    checked,
-                }
-                .tag(),
-                stored,
-            )),
-            None => Ok((
-                Stored::Page {
-                    codec: CodecId::Raw,
-                    checked,
-                }
-                .tag(),
-                page,
-            )),
-        }
+        Ok((Stored::Page { codec, checked }.tag(), stored))
+    }
+}
+
+/// What is to be stored of a page: its stream, or the page itself where that takes hardly more.
+#[inline]
+pub(crate) fn shorter<'b, const PAGE: usize>(
+    codec: CodecId,
+    stream: Option<&'b [u8]>,
+    page: &'b [u8; PAGE],
+) -> (CodecId, &'b [u8]) {
+    match stream {
+        Some(stream) if !stays_raw::<PAGE>(stream.len()) => (codec, stream),
+        _ => (CodecId::Raw, page),
     }
 }

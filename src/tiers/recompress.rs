@@ -4,9 +4,10 @@ use super::counters::{add, sub};
 use super::layout::UNIT_PAGES_MAX;
 use super::links::{bind_members, references};
 use super::worker::{ClusterInfo, Form, Seen, Worker};
-use crate::cache::{Cache, HUGE_SHARE, checksum_if, remember};
+use crate::cache::{Cache, checksum_if, remember, stays_raw};
 use crate::content::{Life, Link, Stored};
 use crate::error::Error;
+use crate::put::shorter;
 use crate::workspace::Shared;
 use alloc_xv::{PageSource, SlotState};
 use compress::{Codec, CodecId};
@@ -162,7 +163,7 @@ where
         let sum_len = if self.keeps_checksums() { 4 } else { 0 };
         let tried = |life: Life| life.with_rung(rung as u8);
         let stored = worker.stream.get(..len);
-        let small = len < PAGE - PAGE / HUGE_SHARE && len + sum_len < seen.size;
+        let small = !stays_raw::<PAGE>(len) && len + sum_len < seen.size;
         let (Some(stored), true) = (stored, small) else {
             self.note(index, tried);
             return Ok(Outcome::Kept);
@@ -489,10 +490,7 @@ where
             let (id, len) = self
                 .codec
                 .compress_rung(rung, &mut space.codec, page, stream)?;
-            let (id, stored) = match stream.get(..len) {
-                Some(stored) if len < PAGE - PAGE / HUGE_SHARE => (id, stored),
-                _ => (CodecId::Raw, &page[..]),
-            };
+            let (id, stored) = shorter(id, stream.get(..len), page);
             let tried = |life: Life| life.with_rung(rung as u8);
             match self.store_marked(&mut worker.work, index, id, stored, tried)? {
                 Outcome::Kept => {}

@@ -4,12 +4,13 @@ use super::counters::{PATCH_HEAD, SHARED_HEAD, add};
 use super::links::bind_base;
 use super::run::{Ages, Stage};
 use super::worker::{Form, Seen, Worker, set_life};
-use crate::cache::{Cache, HUGE_SHARE, checksum_if};
+use crate::cache::{Cache, checksum_if};
 use crate::content::{Life, Link, Stored};
 use crate::error::Error;
+use crate::put::shorter;
 use crate::workspace::Shared;
 use alloc_xv::{PageSource, SlotState};
-use compress::{Codec, CodecId};
+use compress::Codec;
 use core::ops::Deref;
 use core::sync::atomic::AtomicU64;
 use lock_api::RawMutex;
@@ -244,10 +245,7 @@ where
         worker.work.compressed += 1;
         let (space, stream) = (&mut worker.space, &mut worker.stream);
         let len = self.codec.compress(&mut space.codec, page, stream)?;
-        let (id, stored) = match stream.get(..len) {
-            Some(stored) if len < PAGE - PAGE / HUGE_SHARE => (self.codec.id(), stored),
-            _ => (CodecId::Raw, &page[..]),
-        };
+        let (id, stored) = shorter(self.codec.id(), stream.get(..len), page);
         let checked = self.keeps_checksums();
         let sum = checksum_if(checked, key, stored);
         // As cold as the page it comes from.
