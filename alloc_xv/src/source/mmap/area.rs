@@ -1,7 +1,6 @@
 //! A range of frames: one mapping, and which frames of it are taken.
 
-use super::super::frame_map::{FrameMap, words_needed};
-use super::mapping::{Base, Mapping, MmapError, os_page_size};
+use super::mapping::{Base, Mapping, MmapError, Prepare, TakenMap, os_page_size};
 use super::{CHUNK_BYTES, OutOfPages};
 use core::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,8 +29,6 @@ const FIRST_CHUNK_FROM_BYTES: usize = CHUNK_BYTES / 32;
 /// Tables are backed ahead by at most this many frames, and this share of those that are taken.
 const TABLES_MAX: usize = 16;
 const TABLES_SHARE: usize = 4;
-/// Words of the map of taken frames that stand in the range itself: 2,048 frames.
-const MAP_HEAD: usize = 32;
 
 /// What a range has backed before it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +60,7 @@ pub(super) struct Plan<'a> {
 }
 
 pub(super) struct State {
-    taken_map: FrameMap<'static, MAP_HEAD>,
-    /// The storage of `taken_map`; dropped after it.
-    map_storage: Mapping,
+    taken_map: TakenMap,
     pub(super) taken: usize,
     /// No frame from here on was ever taken.
     fresh: usize,
@@ -99,23 +94,12 @@ impl<const PAGE: usize> Area<PAGE> {
     pub(super) fn new(frames: usize, ahead: Ahead, any_order: bool) -> Result<Self, MmapError> {
         let bytes = frames.saturating_mul(PAGE);
         let map = Mapping::new(bytes, CHUNK_BYTES)?;
-        // SAFETY: the advice drops no content. Huge pages made by the system itself would bring
-        // back memory that was given back; where the kernel has none, refusing is fine.
-        unsafe { map.advise(0, map.bytes, libc::MADV_NOHUGEPAGE) };
-        let words = words_needed(frames);
-        let storage = Mapping::new(words * 8, os_page_size())?;
-        // SAFETY: fresh zeroed memory of `words` words, page-aligned, used through this slice
-        // alone; it is stored beside its mapping and dropped before it.
-        let slice =
-            unsafe { core::slice::from_raw_parts_mut(storage.base.as_ptr().cast::<u64>(), words) };
-        let taken_map = match any_order {
-            true => FrameMap::new(slice, frames),
-            false => FrameMap::without_search(slice, frames),
-        };
+        // Huge pages made by the system itself would bring back memory that was given back.
+        map.prepare(0, map.bytes, Prepare::SmallPages);
+        let taken_map = TakenMap::new(frames, any_order)?;
         let taken_map = taken_map.ok_or(MmapError::BadCapacity { bytes, max: 0 })?;
         let state = State {
             taken_map,
-            map_storage: storage,
             taken: 0,
             fresh: 0,
             populated: 0,
@@ -232,31 +216,9 @@ impl<const PAGE: usize> Area<PAGE> {
 
     /// Bytes that are resident, asked from the kernel (`mincore`).
     pub(super) fn resident_bytes(&self) -> usize {
-        let os_page = os_page_size();
         let state = self.state();
-        let map = &self.map;
-        let bytes = (state.populated.max(state.fresh) * PAGE).min(map.bytes);
-        let mut resident = 0;
-        let mut flags = [0u8; 4096];
-        let step = flags.len() * os_page;
-        for start in (0..bytes).step_by(step) {
-            let len = step.min(bytes - start);
-            // SAFETY: the range lies in our mapping and `flags` has a byte for each OS page.
-            let ok = unsafe {
-                libc::mincore(
-                    map.base.as_ptr().add(start).cast(),
-                    len,
-                    flags.as_mut_ptr().cast(),
-                )
-            } == 0;
-            if ok {
-                resident += flags[..len.div_ceil(os_page)]
-                    .iter()
-                    .filter(|&&flag| flag & 1 != 0)
-                    .count();
-            }
-        }
-        resident * os_page
+        self.map
+            .resident_bytes(state.populated.max(state.fresh) * PAGE)
     }
 
     /// Bytes of the map of taken frames, as far as it is not in the range itself.
@@ -309,16 +271,13 @@ impl<const PAGE: usize> Area<PAGE> {
     /// Backs frames that nobody has dropped content into, as a huge page if `big`.
     fn back(&self, start: usize, end: usize, big: bool) {
         let (from, bytes) = (start * PAGE, (end - start) * PAGE);
-        // SAFETY: no advice drops content. If the kernel does not know one (before 5.14) or is
-        // out of memory, the frames are faulted in on use.
-        unsafe {
-            if big {
-                self.map.advise(from, bytes, libc::MADV_HUGEPAGE);
-            }
-            self.map.advise(from, bytes, libc::MADV_POPULATE_WRITE);
-            if big {
-                self.map.advise(from, bytes, libc::MADV_NOHUGEPAGE);
-            }
+        // If the kernel does not know one (before 5.14) or is out of memory, the frames are faulted in on use.
+        if big {
+            self.map.prepare(from, bytes, Prepare::HugePages);
+        }
+        self.map.prepare(from, bytes, Prepare::Now);
+        if big {
+            self.map.prepare(from, bytes, Prepare::SmallPages);
         }
     }
 

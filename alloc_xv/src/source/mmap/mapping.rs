@@ -1,12 +1,14 @@
 //! Reserved address space.
 
+use super::super::frame_map::{FrameMap, words_needed};
 use core::fmt;
+use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// An anonymous mapping, unmapped on drop.
 pub(super) struct Mapping {
-    pub(super) base: NonNull<u8>,
+    base: NonNull<u8>,
     pub(super) bytes: usize,
     /// What was mapped: more, where `base` is aligned to a chunk.
     whole: (NonNull<u8>, usize),
@@ -62,12 +64,50 @@ impl Mapping {
         Base(self.base.as_ptr())
     }
 
+    /// Says how a part of the mapping will be used. A kernel that does not know it, or has no memory, does nothing.
+    pub(super) fn prepare(&self, start: usize, bytes: usize, how: Prepare) {
+        let advice = match how {
+            Prepare::HugePages => libc::MADV_HUGEPAGE,
+            Prepare::SmallPages => libc::MADV_NOHUGEPAGE,
+            Prepare::Now => libc::MADV_POPULATE_WRITE,
+        };
+        // SAFETY: none of these drops content.
+        unsafe { self.advise(start, bytes, advice) };
+    }
+
+    /// Bytes that are resident, of the first `bytes`, asked from the kernel (`mincore`).
+    pub(super) fn resident_bytes(&self, bytes: usize) -> usize {
+        let os_page = os_page_size();
+        let bytes = bytes.min(self.bytes);
+        let mut resident = 0;
+        let mut flags = [0u8; 4096];
+        let step = flags.len() * os_page;
+        for start in (0..bytes).step_by(step) {
+            let len = step.min(bytes - start);
+            // SAFETY: the range lies in this mapping and `flags` has a byte for each OS page.
+            let ok = unsafe {
+                libc::mincore(
+                    self.base.as_ptr().add(start).cast(),
+                    len,
+                    flags.as_mut_ptr().cast(),
+                )
+            } == 0;
+            if ok {
+                resident += flags[..len.div_ceil(os_page)]
+                    .iter()
+                    .filter(|&&flag| flag & 1 != 0)
+                    .count();
+            }
+        }
+        resident * os_page
+    }
+
     /// Advice for a part of the mapping; false if the kernel did not take it.
     ///
     /// # Safety
     ///
     /// If the advice drops content, nobody uses that part.
-    pub(super) unsafe fn advise(&self, start: usize, bytes: usize, advice: libc::c_int) -> bool {
+    unsafe fn advise(&self, start: usize, bytes: usize, advice: libc::c_int) -> bool {
         debug_assert!(start + bytes <= self.bytes);
         // SAFETY: the range lies in this mapping; the caller answers for its content.
         unsafe { libc::madvise(self.base.as_ptr().add(start).cast(), bytes, advice) == 0 }
@@ -86,6 +126,67 @@ impl Mapping {
             let _ = self.advise(start, bytes, libc::MADV_DONTNEED)
                 || self.advise(start, bytes, libc::MADV_DONTNEED_LOCKED);
         }
+    }
+}
+
+/// How a part of a mapping will be used.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Prepare {
+    /// The system may make huge pages of it, ...
+    HugePages,
+    /// ... or may not, also not by itself.
+    SmallPages,
+    /// All of it will be written soon.
+    Now,
+}
+
+/// Words of a map of taken frames that stand in the range itself: 2,048 frames.
+const MAP_HEAD: usize = 32;
+
+/// A map of taken frames, and the memory that it lies in.
+pub(super) struct TakenMap {
+    map: FrameMap<'static, MAP_HEAD>,
+    /// Dropped after the map.
+    storage: Mapping,
+}
+
+impl TakenMap {
+    /// For `frames` frames; `None` if a map cannot have so many. Only where they may be taken in any order can one be
+    /// searched for.
+    pub(super) fn new(frames: usize, any_order: bool) -> Result<Option<Self>, MmapError> {
+        let words = words_needed(frames);
+        let storage = Mapping::new(words * 8, os_page_size())?;
+        // SAFETY: fresh zeroed memory of `words` words, page-aligned, used through this slice
+        // alone; it is stored beside its mapping and dropped before it.
+        let slice =
+            unsafe { core::slice::from_raw_parts_mut(storage.base.as_ptr().cast::<u64>(), words) };
+        let map = match any_order {
+            true => FrameMap::new(slice, frames),
+            false => FrameMap::without_search(slice, frames),
+        };
+        Ok(map.map(|map| Self { map, storage }))
+    }
+
+    /// Gives the map's memory back, when every frame is free: it is all zero, which is also what dropped pages read as.
+    pub(super) fn drop_storage(&mut self) {
+        // SAFETY: nobody but the map uses it, and any words are a map.
+        unsafe { self.storage.drop_content(0, self.storage.bytes) };
+    }
+}
+
+impl Deref for TakenMap {
+    type Target = FrameMap<'static, MAP_HEAD>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.map
+    }
+}
+
+impl DerefMut for TakenMap {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.map
     }
 }
 

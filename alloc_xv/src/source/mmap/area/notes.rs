@@ -98,10 +98,7 @@ impl<const PAGE: usize> Area<PAGE> {
         if state.taken == 0 {
             state.fresh = 0;
             state.populated = 0;
-            let storage = &state.map_storage;
-            // SAFETY: every frame is free, so the map is all zero, which is also what dropped
-            // pages read as.
-            unsafe { storage.drop_content(0, storage.bytes) };
+            state.taken_map.drop_storage();
         }
     }
 
