@@ -49,49 +49,52 @@ where
         let len = self.layout.shared_len();
         for _ in 0..NUMBER_LOOKS {
             let from = match many {
-                true => Some(worker.run.patches_from.min(len.saturating_sub(1)) / STRIPE * STRIPE),
+                true => last_leaf(worker.run.patches_from, len),
                 false => next_of_kind(worker.next_shared[usize::from(is_patch)], is_patch, len),
             };
-            let Some((from, first)) =
-                from.and_then(|from| Some((from, self.layout.shared(from as u32)?)))
-            else {
+            let Some(from) = from else {
                 return Ok(None);
             };
             let end = match many {
                 true => len.min(from + STRIPE),
                 false => stripe_end(from, len),
             };
-            // The first key that is not shown, as keys come in order.
-            let mut free = first;
-            let next = self
-                .slots
-                .visit_leaf(first, first + (end - from), |key, _| {
-                    if key != free {
-                        return Touch::Stop;
-                    }
-                    free += 1;
-                    Touch::Keep
-                })?;
             worker.work.leaves += 1;
-            let number = (from + (free - first)) as u32;
-            // One that somebody reads is not shown either. Nobody but the worker makes one, so what is
-            // empty stays empty.
-            let found = free < next && self.slots.state(free)? == SlotState::Empty;
+            let (number, free) = self.first_free(from, end)?;
             if !many {
-                let cursor = &mut worker.next_shared[usize::from(is_patch)];
-                *cursor = match free < next {
-                    true => number.wrapping_add(1),
-                    false => (from + (next - first)) as u32,
-                };
-            } else if !found {
+                worker.next_shared[usize::from(is_patch)] = number.saturating_add(1);
+            } else if free.is_none() {
                 // The leaf before this one; behind the first comes the last.
                 worker.run.patches_from = from.checked_sub(1).unwrap_or(len);
             }
-            if found {
-                return Ok(Some(self.taken_number(number, free)));
+            if let Some(key) = free {
+                return Ok(Some(self.taken_number(number, key)));
             }
         }
         Ok(None)
+    }
+
+    /// The first of some numbers in a leaf that nobody seems to have, or the last one; and its key, if nobody has it.
+    fn first_free(&self, from: u64, end: u64) -> Result<(u32, Option<u64>), Error> {
+        let Some(first) = self.layout.shared(from as u32) else {
+            return Ok((from as u32, None));
+        };
+        // The first key that is not shown, as keys come in order.
+        let mut key = first;
+        let next = self
+            .slots
+            .visit_leaf(first, first + (end - from), |taken, _| {
+                if taken != key {
+                    return Touch::Stop;
+                }
+                key += 1;
+                Touch::Keep
+            })?;
+        let key = key.min(next - 1);
+        // One that somebody reads is not shown either. Nobody but the worker makes one, so what is
+        // empty stays empty.
+        let free = self.slots.state(key)? == SlotState::Empty;
+        Ok(((from + (key - first)) as u32, free.then_some(key)))
     }
 
     fn taken_number(&self, number: u32, key: u64) -> (u32, u64) {
@@ -99,6 +102,12 @@ where
         self.tiers.shared_end.fetch_max(end, Relaxed);
         (number, key)
     }
+}
+
+/// The first number of the leaf that a number is in, or of the last one.
+fn last_leaf(number: u64, len: u64) -> Option<u64> {
+    let last = len.checked_sub(1)?;
+    Some(number.min(last) / STRIPE * STRIPE)
 }
 
 /// Whether the numbers of a stripe are patches': every other leaf, and half of the first one, so that few of both
