@@ -1,5 +1,6 @@
 //! An object as its owner sees it: one piece of memory for each page it touches, or fewer where
 //! frames happen to be neighbours.
+#![allow(unsafe_code)]
 
 use crate::entry::Object;
 use crate::frames::Frames;

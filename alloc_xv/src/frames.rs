@@ -5,6 +5,7 @@
 //! it. What makes this sound is an invariant of the crate: a `FrameId` that reaches this module
 //! came from [`Frames::take`] of the same source and was not given back since (page table and
 //! directories forget a frame before they give it back).
+#![allow(unsafe_code)]
 
 use crate::source::{FrameId, PageSource};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

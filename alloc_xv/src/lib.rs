@@ -57,6 +57,7 @@
 //! | frames of a source | 2^30 |
 //! | page | 4, 16 or 64 KiB |
 
+#![deny(unsafe_code)]
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]

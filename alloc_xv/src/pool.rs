@@ -88,6 +88,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
 
     /// [`new`](Self::new) at the place where the pool will stay. A pool is about 3.3 KiB for each
     /// arena; built there it takes no stack, of which kernels have little.
+    #[allow(unsafe_code, reason = "built in place, field by field")]
     pub fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
         // SAFETY: 1. the pointers are to the two fields of `place`; 2. both are written before the
         // value is used.
@@ -252,6 +253,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Pool<S, L, ARENAS> {
     ///
     /// The reading is one that was forgotten and not taken up since. If it turns out not to be (its
     /// first byte lies elsewhere), it is somebody else's: forget it again, and do not look at its bytes.
+    #[allow(unsafe_code, reason = "what it promises is for the caller to know")]
     pub unsafe fn resume_reading(&self, handle: Handle) -> Result<Reading<'_>, AccessError> {
         let (arena, index, generation) = self.parse(handle)?;
         let locked = self.core.lock(arena);

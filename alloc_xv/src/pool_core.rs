@@ -82,6 +82,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
 
     /// [`new`](Self::new) where the value will stay: it is some KiB for each arena, and does not pass
     /// through the stack.
+    #[allow(unsafe_code, reason = "built in place, field by field")]
     pub(crate) fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
         let () = Self::ARENAS_IS_SUPPORTED;
         let core = place.as_mut_ptr();
@@ -422,6 +423,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Core<S, L, ARENAS> {
     }
 
     /// The arenas' locks, while nobody uses them.
+    #[allow(unsafe_code, reason = "nobody can unlock what another holds")]
     pub(crate) fn raw_locks(&mut self) -> impl ExactSizeIterator<Item = &L> {
         self.arenas.iter().map(|arena| {
             // SAFETY: `&mut self` says that no guard exists, and none is made while the locks are

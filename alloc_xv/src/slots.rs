@@ -119,6 +119,7 @@ impl<S: PageSource, L: RawMutex, const ARENAS: usize> Slots<S, L, ARENAS> {
 
     /// [`new`](Self::new) at the place where the pool will stay. A pool is about 3.3 KiB for each
     /// arena; built there it takes no stack, of which kernels have little.
+    #[allow(unsafe_code, reason = "built in place")]
     pub fn new_at(place: &mut MaybeUninit<Self>, source: S) -> &mut Self {
         // SAFETY: 1. the pointer is to the only field of `place`; 2. it is written before the value is
         // used.

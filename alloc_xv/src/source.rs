@@ -2,6 +2,7 @@
 //!
 //! A *frame* is one page of real memory, named by a [`FrameId`]. A source hands out single
 //! frames and takes them back; nothing in this crate ever asks for two that are neighbours.
+#![allow(unsafe_code)]
 
 use core::fmt;
 

@@ -1,4 +1,5 @@
 //! Tests of the whole crate: models beside pool and slots, failures at every step, bounds.
+#![allow(unsafe_code)]
 
 mod bounds;
 mod embedder;

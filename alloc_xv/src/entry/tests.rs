@@ -32,6 +32,7 @@ fn a_block_has_its_header_and_whole_granules() {
 
 /// `RUSTFLAGS="--cfg loom" cargo test -p alloc_xv --release loom`
 #[cfg(loom)]
+#[allow(unsafe_code, reason = "loom's cells are raw pointers")]
 mod model {
     use super::super::*;
     use loom::cell::UnsafeCell;

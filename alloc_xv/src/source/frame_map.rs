@@ -11,6 +11,7 @@
 //! frame was taken, so that a big reservation costs nothing until it is used. The first words of
 //! level 0 may stand in the map itself, so that few frames touch no storage at all; and where
 //! nobody asks for a free frame, level 0 is all there is.
+#![deny(unsafe_code)]
 
 use bitvec::order::Lsb0;
 use bitvec::slice::BitSlice;

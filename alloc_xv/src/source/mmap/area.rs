@@ -1,4 +1,5 @@
 //! A range of frames: one mapping, and which frames of it are taken.
+#![deny(unsafe_code)]
 
 use super::mapping::{Base, Mapping, MmapError, Prepare, TakenMap, os_page_size};
 use super::{CHUNK_BYTES, OutOfPages};

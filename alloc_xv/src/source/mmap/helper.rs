@@ -1,4 +1,5 @@
 //! The thread that backs frames ahead of a growing source.
+#![deny(unsafe_code)]
 
 use super::Shared;
 use std::sync::Arc;

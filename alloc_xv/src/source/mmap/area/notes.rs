@@ -132,6 +132,7 @@ impl<const PAGE: usize> Area<PAGE> {
     }
 
     /// Drops runs that were noted, in order, as far as their frames are still free.
+    #[allow(unsafe_code, reason = "only what is free is dropped")]
     pub(super) fn drop_runs(&self, state: &State, runs: &[(u32, u32)]) {
         let mut parts = [(0, 0); PARTS_MAX];
         let mut len = 0;
@@ -163,6 +164,7 @@ impl<const PAGE: usize> Area<PAGE> {
         drop_parts(&parts[..len]);
     }
 
+    #[allow(unsafe_code, reason = "only what is free is dropped")]
     pub(super) fn drop_run(&self, run: Option<(usize, usize)>) {
         if let Some((start, end)) = run.filter(|&(start, end)| start < end) {
             // SAFETY: the frames are free, and stay so under the state's lock.
