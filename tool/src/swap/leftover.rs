@@ -16,6 +16,8 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use compcache_sys::{loops, swap};
 use procfs::process::Process;
@@ -29,6 +31,9 @@ use crate::units;
 const PREFIX: &str = "swap-";
 /// A record is two short lines.
 const RECORD_BYTES_MAX: u64 = 4096;
+/// For how long a swapoff that failed is tried again, and how often.
+const RETRIED_FOR: Duration = Duration::from_secs(10);
+const RETRIED_EVERY: Duration = Duration::from_millis(200);
 
 /// The record of this process.
 pub(super) struct Record(PathBuf);
@@ -169,7 +174,7 @@ fn take_away(left: &Leftover) -> Result<(), String> {
     let mut taken_over = compcache_ublk::Server::take_over(&left.device)
         .map_err(|error| format!("{device} of a killed server: {error}; reboot to be rid of it"))?;
     if let Some(area) = area {
-        off::run_child(&left.device).map_err(|text| {
+        retried(RETRIED_FOR, || off::run_child(&left.device)).map_err(|text| {
             format!(
                 "a server of {device} was killed and its swap cannot be taken off: {text}; \
                  end the programs that use it (swapped out: {}) or reboot",
@@ -188,6 +193,21 @@ fn take_away(left: &Leftover) -> Result<(), String> {
             .map_err(|error| format!("{error}; run 'swapoff {device}', then try again"))?;
     }
     Ok(())
+}
+
+/// Tries again what fails, for a while.
+///
+/// The page that swapoff puts in a lost one's place is counted to the group of the program that had
+/// it. Where that group is full, the kernel kills the program and swapoff fails (ENOMEM), though with the
+/// program's end there is nothing left to bring back.
+fn retried(time: Duration, mut attempt: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+    let until = Instant::now() + time;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < until => thread::sleep(RETRIED_EVERY),
+            outcome => return outcome,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -58,3 +58,25 @@ fn a_record_replaces_a_link_and_does_not_follow_it() {
     assert_eq!(fs::read(&path).unwrap(), b"device x\n");
     assert!(!path.is_symlink());
 }
+
+/// A program whose group was full was killed while swapoff ran, which then failed though a moment later
+/// nothing was swapped out any more: the new server gave up and asked for a reboot.
+#[test]
+fn swapoff_is_tried_again_for_a_while() {
+    let mut left = 2;
+    let twice = retried(Duration::from_secs(600), || {
+        left -= 1;
+        if left > 0 {
+            Err("ENOMEM".into())
+        } else {
+            Ok(())
+        }
+    });
+    assert_eq!((twice, left), (Ok(()), 0));
+    let mut tried = 0;
+    let never = retried(Duration::ZERO, || {
+        tried += 1;
+        Err(format!("failed {tried} times"))
+    });
+    assert_eq!(never, Err("failed 1 times".into()));
+}
