@@ -1,7 +1,7 @@
 //! What a device costs over the cache below it: the same pages put and got through a [`Device`] without
 //! tiers, one with them, and a bare `StdCache`, in turns; medians of a page, and ratios.
 //!
-//!     cargo run --release -p compcache-device --example cost [FILE OF PAGES]
+//!     cargo run --release -p compcache-device --example device_cost [FILE OF PAGES]
 
 use compcache::StdCache;
 use compcache_device::{AnyCodec, BlockDevice, Config, Device, Ladder, Policy};

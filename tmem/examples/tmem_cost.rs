@@ -1,7 +1,7 @@
 //! What keys cost: memory of the index for a page, by the number of pages an object has, and the time
 //! of a put and a get beside those of the page cache alone, as ratios of one run.
 //!
-//!     cargo run --release -p compcache-tmem --example cost
+//!     cargo run --release -p compcache-tmem --example tmem_cost
 
 use compcache::{Config as CacheConfig, Lz4, StdCache};
 use compcache_tmem::{ObjectId, PoolId, PoolOptions, StdTmem};
