@@ -88,7 +88,7 @@ mod tree;
 pub use background::{Compact, Compactor};
 pub use entry::{TAG_MAX, VALUE_MAX};
 pub use error::{AccessError, AllocError};
-pub use fragments::{FRAGMENTS_MAX, Fragments};
+pub use fragments::{FRAGMENTS_MAX, Fragments, prefetch};
 pub use pool::{Handle, Pool, Reading, thread_hint};
 pub use slots::{Filling, Room, Slot, SlotState, Slots, TRAILER_MAX, Touch};
 pub use source::{
