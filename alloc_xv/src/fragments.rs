@@ -146,7 +146,7 @@ impl<'c> Parts<'c> {
         for &(start, len) in self.at_hand.iter().take(self.count as usize) {
             let mut line = 0;
             while line < len as usize {
-                prefetch_line(start.wrapping_add(line));
+                prefetch_line::<false>(start.wrapping_add(line));
                 line += CACHE_LINE;
             }
         }
@@ -294,18 +294,11 @@ const CACHE_LINE: usize = 64;
 /// Asks for memory that will be written.
 #[inline]
 pub(crate) fn prefetch_to_write(start: *mut u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        let mut line = 0;
-        while line < bytes {
-            // SAFETY: prefetching reads nothing and faults nowhere.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(line).cast()) }
-            line += CACHE_LINE;
-        }
+    let mut line = 0;
+    while line < bytes {
+        prefetch_line::<true>(start.wrapping_add(line));
+        line += CACHE_LINE;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (start, bytes);
 }
 
 /// Asks the processor for bytes that will be read soon, so that they arrive while something else is
@@ -313,19 +306,25 @@ pub(crate) fn prefetch_to_write(start: *mut u8, bytes: usize) {
 #[inline]
 pub fn prefetch(bytes: &[u8]) {
     for line in bytes.chunks(CACHE_LINE) {
-        prefetch_line(line.as_ptr());
+        prefetch_line::<false>(line.as_ptr());
     }
 }
 
+/// Asks for one line. By the instruction itself: the function for it in `core::arch` is a call for each line
+/// where code is made without SSE, as in a kernel.
 #[inline]
-fn prefetch_line(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: prefetching reads nothing and faults nowhere.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+fn prefetch_line<const TO_WRITE: bool>(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: prefetching reads nothing and faults nowhere; processors that do not know `prefetchw` do nothing.
+    unsafe {
+        use core::arch::asm;
+        if TO_WRITE {
+            asm!("prefetchw [{}]", in(reg) address.addr(), options(nostack, preserves_flags, nomem));
+        } else {
+            asm!("prefetcht0 [{}]", in(reg) address.addr(), options(nostack, preserves_flags, nomem));
+        }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = address;
 }
 
