@@ -25,9 +25,8 @@ where
 {
     /// Stores a page. On failure the page that was stored before stays readable.
     pub fn put(&self, index: u64, page: &[u8; PAGE]) -> Result<(), Error> {
-        alloc_xv::prefetch(page.get(..AHEAD).unwrap_or(page));
         // The word of a same-filled page needs no workspace.
-        let counters = self.begin(index)?;
+        let counters = self.begin_put(index, page)?;
         match same_filled(page) {
             Some(word) => self.put_any_word(index, word, counters),
             None => self.put_bytes(&mut borrow(&self.bank), index, page, counters),
@@ -42,13 +41,18 @@ where
         index: u64,
         page: &[u8; PAGE],
     ) -> Result<(), Error> {
-        alloc_xv::prefetch(page.get(..AHEAD).unwrap_or(page));
-        let counters = self.begin(index)?;
+        let counters = self.begin_put(index, page)?;
         match same_filled(page) {
             Some(word) => self.put_any_word(index, word, counters),
             None => self.put_bytes(workspace, index, page, counters),
         }
         .inspect_err(|_| count_failed_write(counters))
+    }
+
+    #[inline]
+    fn begin_put(&self, index: u64, page: &[u8; PAGE]) -> Result<&Counters, Error> {
+        alloc_xv::prefetch(page.get(..AHEAD).unwrap_or(page));
+        self.begin(index)
     }
 
     #[inline]

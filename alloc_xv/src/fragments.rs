@@ -144,11 +144,7 @@ impl<'c> Parts<'c> {
     #[inline]
     pub(crate) fn prefetch(&self) {
         for &(start, len) in self.at_hand.iter().take(self.count as usize) {
-            let mut line = 0;
-            while line < len as usize {
-                prefetch_line::<false>(start.wrapping_add(line));
-                line += CACHE_LINE;
-            }
+            prefetch_lines::<false>(start, len as usize);
         }
     }
 
@@ -293,20 +289,23 @@ const CACHE_LINE: usize = 64;
 
 /// Asks for memory that will be written.
 #[inline]
-pub(crate) fn prefetch_to_write(start: *mut u8, bytes: usize) {
-    let mut line = 0;
-    while line < bytes {
-        prefetch_line::<true>(start.wrapping_add(line));
-        line += CACHE_LINE;
-    }
+pub(crate) fn prefetch_to_write(start: *const u8, bytes: usize) {
+    prefetch_lines::<true>(start, bytes);
 }
 
 /// Asks the processor for bytes that will be read soon, so that they arrive while something else is
 /// done: one instruction for each 64 of them. It has no other effect, and none at all but on x86-64.
 #[inline]
 pub fn prefetch(bytes: &[u8]) {
-    for line in bytes.chunks(CACHE_LINE) {
-        prefetch_line::<false>(line.as_ptr());
+    prefetch_lines::<false>(bytes.as_ptr(), bytes.len());
+}
+
+#[inline]
+fn prefetch_lines<const TO_WRITE: bool>(start: *const u8, bytes: usize) {
+    let mut line = 0;
+    while line < bytes {
+        prefetch_line::<TO_WRITE>(start.wrapping_add(line));
+        line += CACHE_LINE;
     }
 }
 
